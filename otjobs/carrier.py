@@ -1,0 +1,261 @@
+"""What travels in a job's payload: encode, decode, survive garbage.
+
+A carrier is a flat dict of strings, so it fits JSON, message headers and hash fields alike. Numbers are strings
+because unix nanoseconds exceed the integers that JSON readers keep exactly. `traceparent`, `tracestate` and `baggage`
+are those of W3C Trace Context and Baggage, so any other OpenTelemetry library can continue from a carrier.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from opentelemetry import baggage, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+
+from otjobs.errors import warn
+from otjobs.job import Job, Parent
+
+MAX_BYTES: Final = 32 * 1024
+MAX_TEXT: Final = 1024
+MAX_LABELS: Final = 32
+_LABEL: Final = "label."
+_INT64: Final = 2**63 - 1
+
+# field of Job -> key in the carrier
+_TEXTS: Final = {
+    "workflow_type": "workflow_type",
+    "group_id": "group",
+    "trigger": "trigger",
+    "trigger_name": "trigger_name",
+    "producer": "producer",
+    "workflow_id": "workflow",
+}
+_NUMBERS: Final = {
+    "enqueued_at": "enqueued_at",
+    "published_at": "published_at",
+    "due_at": "due_at",
+    "expires_at": "expires_at",
+    "max_attempts": "max_attempts",
+    "workflow_started_at": "workflow_started_at",
+    "roots": "roots",
+    "first_started_at": "first_started_at",
+}
+_baggage = W3CBaggagePropagator()
+
+
+@dataclass(slots=True)
+class Carrier:
+    """A decoded carrier; everything in it is optional."""
+
+    dispatch: SpanContext | None = None
+    previous: SpanContext | None = None
+    """The execute span of the attempt before."""
+    context: Context = field(default_factory=Context)
+    """The dispatch's context with the baggage that travelled."""
+    system: str = ""
+    job_id: str = ""
+    job_type: str = ""
+    queue: str = ""
+    """The queue of the first publication."""
+    attempt: int = 1
+    parent: Parent | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    """Further fields of `Job` by name."""
+    known: bool = False
+    """True when there was a readable carrier at all."""
+
+
+def encode(
+    job: Job,
+    dispatch: SpanContext | None,
+    context: Context | None = None,
+    *,
+    previous: SpanContext | None = None,
+    identity: bool = True,
+) -> dict[str, str]:
+    """Return the carrier of a publication.
+
+    Args:
+        job: the job as published.
+        dispatch: the dispatch span's context, which never changes over a job's retries.
+        context: whose baggage travels.
+        previous: the execute span of the attempt that re-publishes.
+        identity: also write system and job id, for queues that keep them nowhere else.
+    """
+    out: dict[str, str] = {}
+    if dispatch is not None and dispatch.is_valid:
+        out["traceparent"] = format_traceparent(dispatch)
+        if dispatch.trace_state:
+            out["tracestate"] = dispatch.trace_state.to_header()
+    if previous is not None and previous.is_valid:
+        out["previous"] = format_traceparent(previous)
+    if context is not None and baggage.get_all(context):
+        _baggage.inject(out, context)
+    if identity:
+        out["system"] = job.system
+        out["id"] = job.job_id
+    out["type"] = job.job_type
+    out["queue"] = job.first_queue or job.queue
+    if job.attempt != 1:
+        out["attempt"] = str(job.attempt)
+    for name, key in _NUMBERS.items():
+        number = getattr(job, name)
+        if number is not None:
+            out[key] = str(number)
+    for name, key in _TEXTS.items():
+        text = getattr(job, name)
+        if text:
+            out[key] = text[:MAX_TEXT]
+    if job.parent is not None:
+        out["parent_id"] = job.parent.id[:MAX_TEXT]
+        out["parent_type"] = job.parent.type[:MAX_TEXT]
+        out["parent_attempt"] = str(job.parent.attempt)
+    for name, value in job.labels.items():
+        out[_LABEL + name] = value
+    return out
+
+
+def decode(raw: object) -> Carrier:
+    """Read a carrier in any state; what is broken is left out and counted, nothing is raised.
+
+    Args:
+        raw: a mapping, its JSON as str or bytes, or anything else.
+    """
+    if raw is None:
+        return Carrier()
+    data = _mapping(raw)
+    if data is None:
+        warn("a job carried a broken otjobs carrier, traced without it", _short(raw))
+        return Carrier()
+    out = Carrier(known=bool(data))
+    out.dispatch = _span_context(data, "traceparent", data.get("tracestate"))
+    out.previous = _span_context(data, "previous", None)
+    context = Context()
+    if out.dispatch is not None:
+        context = trace.set_span_in_context(trace.NonRecordingSpan(out.dispatch), context)
+    if isinstance(data.get("baggage"), str):
+        context = _baggage.extract({"baggage": data["baggage"]}, context)
+    out.context = context
+    out.system = _text(data, "system")
+    out.job_id = _text(data, "id")
+    out.job_type = _text(data, "type")
+    out.queue = _text(data, "queue")
+    out.attempt = min(max(_number(data, "attempt") or 1, 1), 65_535)
+    for name, key in _NUMBERS.items():
+        number = _number(data, key)
+        if number is not None:
+            out.fields[name] = number
+    for name, key in _TEXTS.items():
+        text = _text(data, key)
+        if text:
+            out.fields[name] = text
+    if not _is_trace_id(out.fields.get("workflow_id", "0" * 31 + "1")):
+        warn("a field of an otjobs carrier is broken and left out", "workflow")
+        del out.fields["workflow_id"]
+    parent_id = _text(data, "parent_id")
+    if parent_id:
+        out.parent = Parent(parent_id, _text(data, "parent_type"), max(_number(data, "parent_attempt") or 1, 1))
+    labels = {
+        key[len(_LABEL) :]: value
+        for key, value in data.items()
+        if isinstance(key, str) and key.startswith(_LABEL) and isinstance(value, str)
+    }
+    if labels:
+        out.fields["labels"] = clean_labels(labels)
+    return out
+
+
+def clean_labels(labels: Mapping[str, object]) -> dict[str, str]:
+    """Return the labels as strings within the limits of a carrier (32 labels, 256 characters a value)."""
+    out = {str(key)[:64]: str(value)[:256] for key, value in list(labels.items())[:MAX_LABELS]}
+    if len(labels) > MAX_LABELS:
+        warn(f"a job has more than {MAX_LABELS} labels; the rest is left out")
+    return out
+
+
+def format_traceparent(context: SpanContext) -> str:
+    """Return the W3C traceparent of a span context."""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def parse_traceparent(text: object, state: object = None) -> SpanContext | None:
+    """Return the remote span context of a W3C traceparent, None if it is not one."""
+    if not isinstance(text, str) or len(text) < 55 or len(text) > 128:
+        return None
+    parts = text.split("-")
+    if len(parts) < 4 or [len(p) for p in parts[:4]] != [2, 32, 16, 2] or parts[0] == "ff":
+        return None
+    try:
+        trace_id, span_id, flags = (int(p, 16) for p in parts[1:4])
+    except ValueError:
+        return None
+    if not trace_id or not span_id:
+        return None
+    trace_state = TraceState.from_header([state]) if isinstance(state, str) and state else None
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags), trace_state=trace_state)
+
+
+def _mapping(raw: object) -> Mapping[Any, Any] | None:
+    if isinstance(raw, (bytes, bytearray)):
+        try:
+            raw = bytes(raw).decode() if len(raw) <= MAX_BYTES else None
+        except UnicodeDecodeError:
+            return None
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw) if len(raw) <= MAX_BYTES else None
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(raw, Mapping) or len(raw) > 128:
+        return None
+    size = sum(len(v) for v in raw.values() if isinstance(v, (str, bytes)))
+    return raw if size <= MAX_BYTES else None
+
+
+def _span_context(data: Mapping[Any, Any], key: str, state: object) -> SpanContext | None:
+    text = data.get(key)
+    if text is None:
+        return None
+    context = parse_traceparent(text, state)
+    if context is None:
+        warn("a field of an otjobs carrier is broken and left out", key)
+    return context
+
+
+def _text(data: Mapping[Any, Any], key: str) -> str:
+    value = data.get(key)
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        warn("a field of an otjobs carrier is broken and left out", key)
+        return ""
+    return value
+
+
+def _number(data: Mapping[Any, Any], key: str) -> int | None:
+    value = data.get(key)
+    if value is None:
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _INT64:
+        warn("a field of an otjobs carrier is broken and left out", key)
+        return None
+    return value
+
+
+def _is_trace_id(text: str) -> bool:
+    return len(text) == 32 and text != "0" * 32 and all(c in "0123456789abcdef" for c in text)
+
+
+def _short(raw: object) -> str:
+    return (
+        f"{type(raw).__name__} {str(raw)[:80]!r}" if isinstance(raw, (str, bytes, int, float)) else type(raw).__name__
+    )

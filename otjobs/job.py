@@ -1,0 +1,81 @@
+"""The record that an integration hands to the core: one publication or attempt of a job."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+clock: Callable[[], int] = time.time_ns
+"""The wall clock, unix ns; `otjobs.testing` replaces it."""
+
+
+def now() -> int:
+    """Return the current time in unix ns."""
+    return clock()
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The job whose execution dispatched this one, and which attempt of it did."""
+
+    id: str
+    type: str
+    attempt: int = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """One job as a publication or an attempt sees it; times are unix ns, None and '' mean unknown or not there."""
+
+    system: str
+    job_type: str
+    job_id: str
+    queue: str = ""
+    """The queue of this publication or attempt."""
+    first_queue: str = ""
+    """The queue of the first publication, where it differs."""
+    attempt: int = 1
+    max_attempts: int | None = None
+    enqueued_at: int | None = None
+    published_at: int | None = None
+    """Publish time of this attempt, where it is not `enqueued_at`."""
+    due_at: int | None = None
+    expires_at: int | None = None
+    received_at: int | None = None
+    first_started_at: int | None = None
+    """Start of attempt 1, repeated by the retries of a job whose producer is not instrumented."""
+    redelivered: bool = False
+    parent: Parent | None = None
+    workflow_id: str = ""
+    """32 hex digits, where it is not the trace id of the dispatch."""
+    workflow_type: str = ""
+    workflow_started_at: int | None = None
+    group_id: str = ""
+    roots: int | None = None
+    producer: str = ""
+    trigger: str = ""
+    trigger_name: str = ""
+    worker: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def changed(self, **fields: object) -> Job:
+        """Return a copy with the given fields replaced."""
+        return replace(self, **fields)  # type: ignore[arg-type]
+
+
+_worker: tuple[int, str] = (0, "")
+
+
+def default_worker() -> str:
+    """Return `host:pid` of this process."""
+    global _worker  # noqa: PLW0603  (a cache that must notice a fork)
+    pid = os.getpid()
+    if _worker[0] != pid:
+        _worker = (pid, f"{socket.gethostname()}:{pid}")
+    return _worker[1]

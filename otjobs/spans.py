@@ -1,0 +1,592 @@
+"""The only module that creates spans: dispatching, executing, ended elsewhere, composites.
+
+Trace shape and attributes are those of docs/reference/attributes.md. A `Dispatch` or `Execution` is started, made
+current, and ended exactly once; both keep working as no-ops when the sampler says no.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import baggage, trace
+from opentelemetry import context as otel_context
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+
+from otjobs import attributes as a
+from otjobs import beacon, origin
+from otjobs import job as jobs
+from otjobs.carrier import Carrier, clean_labels, encode
+from otjobs.config import settings
+from otjobs.errors import guard, warn
+from otjobs.job import Job, Parent, default_worker
+from otjobs.providers import own_service, tracer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, SpanContext
+
+_EXECUTION: Final = otel_context.create_key("otjobs-execution")
+_LABELS: Final = otel_context.create_key("otjobs-labels")
+_COMPOSITE: Final = otel_context.create_key("otjobs-composite")
+
+
+class Dispatch:
+    """One publication of a job: the PRODUCER span around it and the carrier to put into the payload."""
+
+    __slots__ = ("_context", "_ended", "_execution", "_identity", "_token", "carrier", "job", "span")
+
+    def __init__(self, job: Job, *, context: Context | None = None, identity: bool = True) -> None:
+        parent_context = otel_context.get_current() if context is None else context
+        execution = _execution_in(parent_context)
+        self.job = job
+        self._execution = execution
+        self._ended = False
+        self._identity = identity
+        self._token: Any = None
+        if job.enqueued_at is None:
+            job.enqueued_at = jobs.now()
+        _inherit(job, execution, parent_context)
+        job.producer = own_service()
+        links = None
+        self.span: Span = tracer().start_span(
+            f"dispatch {job.job_type}",
+            context=parent_context,
+            kind=SpanKind.PRODUCER,
+            attributes=_attributes(job, "send", "dispatch", _trace_of(parent_context)),
+            links=links,
+            start_time=job.enqueued_at,
+        )
+        own = self.span.get_span_context()
+        if execution is None and not job.workflow_id:
+            pass  # the dispatch's trace is the workflow; derived by every reader
+        elif own.is_valid and job.workflow_id == f"{own.trace_id:032x}":
+            job.workflow_id = ""
+        self._context = trace.set_span_in_context(self.span, parent_context)
+        self.carrier: dict[str, str] = encode(job, own, parent_context, identity=identity)
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.job.job_id
+
+    def rename(self, job_id: str) -> None:
+        """Give the job the id that only the queue could choose, during or after the publish."""
+        self.job.job_id = job_id
+        self.span.set_attribute(a.JOB_ID, job_id)
+        if self._identity:
+            self.carrier["id"] = job_id
+
+    def activate(self) -> None:
+        """Make the span current until `end`."""
+        self._token = otel_context.attach(self._context)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the span; with an error the publish failed and there is no job."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._token is not None:
+            otel_context.detach(self._token)
+            self._token = None
+        if error is not None:
+            _record_error(self.span, type(error).__name__, error, expected=False)
+            self.span.set_attribute(a.ERROR_TYPE, type(error).__name__)
+        elif self._execution is not None:
+            self._execution.child(self.job.system, self.job.job_id)
+        self.span.end(max(jobs.now(), self.job.enqueued_at or 0))
+
+    def __enter__(self) -> Dispatch:
+        self.activate()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
+        with guard("a dispatch span could not be ended"):
+            self.end(error)
+
+    async def __aenter__(self) -> Dispatch:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, tb: object) -> None:
+        self.__exit__(kind, error, tb)
+
+
+class Execution:
+    """One attempt of a job: the CONSUMER span around it, its children and its outcome."""
+
+    __slots__ = (
+        "_children",
+        "_cpu_start",
+        "_ended",
+        "_next",
+        "_thread",
+        "_token",
+        "attempt_attributes",
+        "beacons",
+        "carrier",
+        "context",
+        "dead_letter",
+        "error",
+        "error_type",
+        "job",
+        "outcome",
+        "span",
+        "started_at",
+        "workflow_id",
+    )
+
+    def __init__(self, job: Job, carrier: Carrier, *, cpu: bool = True, started_at: int | None = None) -> None:
+        self.job = job
+        self.carrier = carrier
+        self._children: set[int] = set()
+        self._ended = False
+        self._token: Any = None
+        self.beacons = False
+        self.outcome = ""
+        self.error: BaseException | None = None
+        self.error_type = ""
+        self.dead_letter = False
+        self._next: dict[str, str] | None = None
+        self.started_at = jobs.now() if started_at is None else started_at
+        self.span, self.context, self.workflow_id, self.attempt_attributes = _start_execute(
+            job, carrier, self.started_at
+        )
+        self._thread = threading.get_ident() if cpu else 0
+        self._cpu_start = time.thread_time() if cpu else 0.0
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.job.job_id
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self.job.attempt
+
+    @property
+    def ended(self) -> bool:
+        """True after `end`."""
+        return self._ended
+
+    def activate(self) -> None:
+        """Make the span current, with the job's baggage, and let beacons be sent."""
+        context = otel_context.set_value(_EXECUTION, self, trace.set_span_in_context(self.span, self.context))
+        self._token = otel_context.attach(context)
+        if self.span.is_recording():
+            beacon.watch(self)
+
+    def deactivate(self) -> None:
+        """Give the context back that was current before `activate`; the span goes on."""
+        if self._token is not None:
+            token, self._token = self._token, None
+            otel_context.detach(token)
+
+    def child(self, system: str, job_id: str) -> None:
+        """Count a job that this attempt dispatched; its own re-publications do not count."""
+        if job_id != self.job.job_id or system != self.job.system:
+            self._children.add(hash((system, job_id)))
+
+    @property
+    def dispatched(self) -> int:
+        """The number of distinct other jobs dispatched so far."""
+        return len(self._children)
+
+    def set_outcome(
+        self, outcome: str, *, error: BaseException | None = None, error_type: str = "", dead_letter: bool = False
+    ) -> None:
+        """Say how the attempt ends, in place of what the end of the block would say.
+
+        Args:
+            outcome: success, failure, retry, expired, cancelled, rejected or lost.
+            error: the exception behind it; its class becomes `error.type`.
+            error_type: the reason, where there is no exception.
+            dead_letter: the job is set aside for good.
+        """
+        if outcome not in a.OUTCOMES:
+            warn("an unknown outcome was given and counts as failure", outcome)
+            outcome = "failure"
+        self.outcome, self.dead_letter = outcome, dead_letter
+        self.error = error
+        self.error_type = error_type or ("" if error is None else type(error).__name__)
+
+    def retry(
+        self, *, due_at: int | None = None, delay_seconds: float | None = None, error: BaseException | None = None
+    ) -> dict[str, str]:
+        """End as a retry and return the carrier of the next attempt's publication.
+
+        Args:
+            due_at: earliest allowed start of the next attempt, unix ns.
+            delay_seconds: the same, from now.
+            error: why.
+        """
+        self.set_outcome("retry", error=error, error_type="" if error else self.error_type)
+        if due_at is None and delay_seconds is not None:
+            due_at = jobs.now() + int(delay_seconds * 1e9)
+        return self.next_carrier(due_at=due_at)
+
+    def next_carrier(self, *, due_at: int | None = None, identity: bool = True) -> dict[str, str]:
+        """Return the carrier of a re-publication of this job, due at the given unix ns."""
+        return next_carrier(
+            self.job,
+            self.carrier.dispatch or (None if self.carrier.known else self.span.get_span_context()),
+            self.context,
+            previous=self.span.get_span_context(),
+            due_at=due_at,
+            started_at=self.started_at,
+            identity=identity,
+        )
+
+    def end(
+        self,
+        outcome: str = "",
+        *,
+        error: BaseException | None = None,
+        error_type: str = "",
+        expected: bool = False,
+        ended_at: int | None = None,
+    ) -> None:
+        """End the span once; later calls do nothing.
+
+        Args:
+            outcome: as in `set_outcome`, which wins if it was called.
+            error: the exception behind it.
+            error_type: the reason, where there is no exception.
+            expected: a failure that the application declared expected leaves the span status Unset.
+            ended_at: unix ns, now by default.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        beacon.forget(self)
+        self.deactivate()
+        outcome = self.outcome or outcome or ("success" if error is None else "failure")
+        error = self.error if self.error is not None else error
+        error_type = self.error_type or error_type or ("" if error is None else type(error).__name__)
+        late: dict[str, Any] = {a.OUTCOME: outcome, a.DISPATCHED: len(self._children)}
+        if self.dead_letter:
+            late[a.DEAD_LETTER] = True
+        if error_type and outcome != "success":
+            late[a.ERROR_TYPE] = error_type
+        if self._thread and self._thread == threading.get_ident():
+            late[a.CPU_SECONDS] = time.thread_time() - self._cpu_start
+        self.span.set_attributes(late)
+        if outcome in ("failure", "lost", "rejected") or (outcome == "retry" and error is not None):
+            _record_error(self.span, error_type, error, expected=expected or outcome == "retry")
+        self.span.end(max(jobs.now() if ended_at is None else ended_at, self.started_at))
+
+    def __enter__(self) -> Execution:
+        self.activate()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
+        with guard("an execute span could not be ended"):
+            self.end("cancelled" if _is_cancellation(error) else "", error=error)
+
+    async def __aenter__(self) -> Execution:
+        self._thread = 0  # other tasks share the thread, so its CPU time is not this job's
+        return self.__enter__()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, tb: object) -> None:
+        self.__exit__(kind, error, tb)
+
+
+def next_carrier(
+    job: Job,
+    dispatch: SpanContext | None,
+    context: Context | None,
+    *,
+    previous: SpanContext | None = None,
+    due_at: int | None = None,
+    started_at: int | None = None,
+    identity: bool = True,
+) -> dict[str, str]:
+    """Return the carrier for publishing the next attempt of a job; the original dispatch stays its parent."""
+    following = job.changed(
+        attempt=job.attempt + 1,
+        published_at=jobs.now(),
+        due_at=due_at,
+        first_queue=job.first_queue or job.queue,
+        first_started_at=(job.first_started_at or started_at) if job.enqueued_at is None else None,
+    )
+    return encode(following, dispatch, context, previous=previous, identity=identity)
+
+
+def ended_elsewhere(
+    job: Job,
+    carrier: Carrier,
+    outcome: str,
+    *,
+    error: BaseException | None = None,
+    error_type: str = "",
+    started_at: int | None = None,
+    ended_at: int | None = None,
+    observed: bool = True,
+    dead_letter: bool = False,
+    expected: bool = False,
+) -> SpanContext:
+    """Write the execute span of an attempt that this process did not run, or that never ran.
+
+    Args:
+        job: the job; its attempt number is the attempt's.
+        carrier: what the payload carried.
+        outcome: how it ended.
+        error: the exception behind it, if there is one.
+        error_type: the reason, otherwise.
+        started_at: unix ns; None for an attempt that never started, whose span then has no length.
+        ended_at: unix ns, now by default.
+        observed: False when the reporter is the process that ran it.
+        dead_letter: the job is set aside for good.
+        expected: leave the span status Unset.
+
+    Returns:
+        The span's context.
+    """
+    end = jobs.now() if ended_at is None else ended_at
+    start = end if started_at is None else min(started_at, end)
+    span, _, _, _ = _start_execute(job, carrier, start)
+    late: dict[str, Any] = {a.OUTCOME: outcome}
+    if observed and started_at is not None:
+        late[a.OBSERVED] = True
+    if started_at is None:
+        late[a.DISPATCHED] = 0
+    if dead_letter:
+        late[a.DEAD_LETTER] = True
+    error_type = error_type or ("" if error is None else type(error).__name__)
+    if error_type and outcome != "success":
+        late[a.ERROR_TYPE] = error_type
+    span.set_attributes(late)
+    if outcome in ("failure", "lost", "rejected"):
+        _record_error(span, error_type, error, expected=expected)
+    span.end(end)
+    return span.get_span_context()
+
+
+@contextmanager
+def composite(kind: str, *, group_id: str = "", roots: int | None = None) -> Iterator[None]:
+    """Dispatch several jobs as one composite: one trace, one workflow.
+
+    Args:
+        kind: `group`, `chord`, `chain`, ...; outside of any span an INTERNAL span `dispatch {kind}` holds it together.
+        group_id: the library's id of the group, shared by its members.
+        roots: how many root jobs the composite has; counts only where no job dispatches it.
+    """
+    context = otel_context.get_current()
+    span = None
+    if not trace.get_current_span(context).get_span_context().is_valid:
+        span = tracer().start_span(f"dispatch {kind}", context=context, kind=SpanKind.INTERNAL)
+        context = trace.set_span_in_context(span, context)
+    if _execution_in(context) is not None:
+        roots = None
+    token = otel_context.attach(otel_context.set_value(_COMPOSITE, (group_id, roots), context))
+    try:
+        yield
+    except BaseException as error:
+        if span is not None:
+            _record_error(span, type(error).__name__, error, expected=False)
+        raise
+    finally:
+        otel_context.detach(token)
+        if span is not None:
+            span.end()
+
+
+@contextmanager
+def labels(**values: object) -> Iterator[None]:
+    """Give labels (`otjobs.label.*`) to every job dispatched inside the block; child jobs inherit them."""
+    context = otel_context.get_current()
+    merged = {**_labels_in(context), **clean_labels(values)}
+    token = otel_context.attach(otel_context.set_value(_LABELS, merged, context))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
+
+
+def current_execution() -> Execution | None:
+    """Return the attempt that runs in the current context, None outside of jobs."""
+    return _execution_in(otel_context.get_current())
+
+
+def _execution_in(context: Context) -> Execution | None:
+    value = otel_context.get_value(_EXECUTION, context)
+    return value if isinstance(value, Execution) else None
+
+
+def _labels_in(context: Context) -> dict[str, str]:
+    value = otel_context.get_value(_LABELS, context)
+    return value if isinstance(value, dict) else {}
+
+
+def _trace_of(context: Context) -> str:
+    own = trace.get_current_span(context).get_span_context()
+    return f"{own.trace_id:032x}" if own.is_valid else ""
+
+
+def _inherit(job: Job, execution: Execution | None, context: Context) -> None:
+    """Fill in what a published job has from the job or composite that dispatches it."""
+    found: dict[str, str] = {}
+    if execution is not None:
+        parent = execution.job
+        job.parent = Parent(parent.job_id, parent.job_type, parent.attempt)
+        job.workflow_id = execution.workflow_id
+        job.workflow_type = parent.workflow_type or parent.job_type
+        job.workflow_started_at = parent.workflow_started_at or parent.enqueued_at
+        found.update(parent.labels)
+    elif not job.trigger:
+        job.trigger, job.trigger_name = origin.find_trigger(context)
+    group = otel_context.get_value(_COMPOSITE, context)
+    if isinstance(group, tuple):
+        job.group_id = job.group_id or group[0]
+        if execution is None and job.roots is None:
+            job.roots = group[1]
+    keys = settings().baggage_labels
+    if keys:
+        carried = baggage.get_all(context)
+        found.update(clean_labels({key: carried[key] for key in keys if key in carried}))
+    found.update(_labels_in(context))
+    found.update(job.labels)
+    if found:
+        job.labels = found
+
+
+def _start_execute(job: Job, carrier: Carrier, started_at: int) -> tuple[Span, Context, str, dict[str, Any]]:
+    """Start the execute span of an attempt; returns it, its parent context, the workflow id and its attributes."""
+    context = carrier.context
+    dispatch = carrier.dispatch
+    targets = [target for target in (dispatch, carrier.previous) if target is not None]
+    links = [Link(target) for target in targets]
+    if settings().link_mode and dispatch is not None:
+        context = trace.set_span_in_context(trace.INVALID_SPAN, context)
+    trace_id = ""
+    if dispatch is not None:
+        trace_id = f"{dispatch.trace_id:032x}"
+    workflow_id = job.workflow_id or trace_id
+    own_trace = "" if settings().link_mode else trace_id
+    job.workflow_id = workflow_id
+    attributes = _attributes(job, "process", "execute", own_trace)
+    span = tracer().start_span(
+        f"execute {job.job_type}",
+        context=context,
+        kind=SpanKind.CONSUMER,
+        attributes=attributes,
+        links=links,
+        start_time=started_at,
+    )
+    if not workflow_id:
+        own = span.get_span_context()
+        workflow_id = job.workflow_id = f"{own.trace_id:032x}" if own.is_valid else ""
+    return span, context, workflow_id, attributes
+
+
+def _attributes(job: Job, operation: str, name: str, trace_id: str) -> dict[str, Any]:
+    """Return the attributes of a span of this job that are known when it starts."""
+    out: dict[str, Any] = {
+        a.SYSTEM: job.system,
+        a.OPERATION_TYPE: operation,
+        a.OPERATION_NAME: name,
+        a.QUEUE: job.queue,
+        a.JOB_ID: job.job_id,
+        a.JOB_TYPE: job.job_type,
+    }
+    if job.enqueued_at is not None:
+        out[a.ENQUEUED_AT] = job.enqueued_at
+        if job.producer and operation != "send" and job.producer != own_service():
+            out[a.PRODUCER] = job.producer
+    if operation != "send":
+        out[a.ATTEMPT] = job.attempt
+        out[a.WORKER] = job.worker or default_worker()
+        if job.received_at is not None:
+            out[a.RECEIVED_AT] = job.received_at
+        if job.redelivered:
+            out[a.REDELIVERED] = True
+        if job.published_at is not None and job.published_at != job.enqueued_at:
+            out[a.PUBLISHED_AT] = job.published_at
+        if job.first_started_at is not None and job.enqueued_at is None:
+            out[a.FIRST_STARTED_AT] = job.first_started_at
+    for key, number in (
+        (a.DUE_AT, job.due_at),
+        (a.EXPIRES_AT, job.expires_at),
+        (a.MAX_ATTEMPTS, job.max_attempts),
+    ):
+        if number is not None:
+            out[key] = number
+    if job.first_queue and job.first_queue != job.queue:
+        out[a.JOB_QUEUE] = job.first_queue
+    if job.workflow_id and job.workflow_id != trace_id:
+        out[a.WORKFLOW_ID] = job.workflow_id
+    if job.group_id:
+        out[a.GROUP_ID] = job.group_id
+    if job.parent is not None:
+        _parent_attributes(job, job.parent, out)
+    else:
+        if job.roots is not None:
+            out[a.WORKFLOW_ROOTS] = job.roots
+        if job.trigger:
+            out[a.TRIGGER] = job.trigger
+            out[a.TRIGGER_NAME] = job.trigger_name
+    for key, value in job.labels.items():
+        out[a.LABEL_PREFIX + key] = value
+    return out
+
+
+def _parent_attributes(job: Job, parent: Parent, out: dict[str, Any]) -> None:
+    out[a.PARENT_ID] = parent.id
+    out[a.PARENT_TYPE] = parent.type
+    out[a.PARENT_ATTEMPT] = parent.attempt
+    if job.workflow_type:
+        out[a.WORKFLOW_TYPE] = job.workflow_type
+    if job.workflow_started_at is not None:
+        out[a.WORKFLOW_STARTED_AT] = job.workflow_started_at
+
+
+def _record_error(span: Span, error_type: str, error: BaseException | None, *, expected: bool) -> None:
+    how = settings().exceptions
+    message = None
+    if error is not None and how != "type":
+        with guard("an exception could not be put into words"):
+            message = str(error)[:MAX_MESSAGE]
+    if not expected:
+        span.set_status(Status(StatusCode.ERROR, message))
+    if error is not None and how == "stack":
+        with guard("an exception could not be recorded"):
+            span.record_exception(error)
+    elif message is not None:
+        span.add_event("exception", {"exception.type": error_type, "exception.message": message})
+
+
+MAX_MESSAGE: Final = 4096
+
+
+def _is_cancellation(error: BaseException | None) -> bool:
+    return error is not None and any(c.__name__ == "CancelledError" for c in type(error).__mro__)
+
+
+def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
+    """Return the attempt that a carrier and what the queue library knows (which wins) describe together."""
+    known = {key: value for key, value in defaults.items() if value is not None and value != ""}
+    fields: dict[str, Any] = {**carrier.fields, "attempt": carrier.attempt, "parent": carrier.parent}
+    for name, value in (("system", carrier.system), ("job_id", carrier.job_id), ("queue", carrier.queue)):
+        if value:
+            fields[name] = value
+    # A job's type and first queue are those of its first publication.
+    job_type = carrier.job_type or known.pop("job_type", "") or "unknown"
+    known.pop("job_type", None)
+    attempt = max(int(known.pop("attempt", 1)), carrier.attempt)
+    if attempt > carrier.attempt and carrier.known:
+        # Somebody who knows nothing of carriers re-published the job: the times in it are an older attempt's.
+        fields["published_at"] = fields["due_at"] = None
+    if known.get("redelivered"):
+        attempt += 1
+        fields["published_at"] = None
+    fields.update(known)
+    fields.setdefault("system", "custom")
+    fields.setdefault("job_id", "")
+    job = Job(job_type=job_type, **{**fields, "attempt": attempt})
+    if carrier.queue and carrier.queue != job.queue:
+        job.first_queue = carrier.queue
+    return job
