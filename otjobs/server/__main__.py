@@ -1,0 +1,41 @@
+"""The child process of `otjobs.server.Server`: arguments as one JSON object in, one JSON line with the outcome out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from otjobs.errors import OtjobsError
+from otjobs.server.process import run
+
+if TYPE_CHECKING:
+    from otjobs.server.process import Endpoints
+
+
+def _say(**what: Any) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def _ready(endpoints: Endpoints) -> None:
+    _say(ready=dataclasses.asdict(endpoints))
+
+
+def main() -> int:
+    """Run the server; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    arguments = json.loads(sys.argv[1])
+    try:
+        run(Path(arguments.pop("data")), on_ready=_ready, **arguments)
+    except OtjobsError as error:
+        _say(error=type(error).__name__, message=str(error))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

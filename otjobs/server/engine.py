@@ -1,0 +1,158 @@
+"""The embedded database: one chDB folder, owned by this process, and handles on it."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+from otjobs.errors import FolderInUseError, MissingExtraError, ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+DATABASE: Final = "otjobs"
+_SETTING_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_OWNER: Final = re.compile(r"PID:\s*(\d+)")
+
+
+def statement(name: str) -> str:
+    """Return the text of `otjobs/sql/server/{name}.sql`."""
+    return (resources.files("otjobs") / "sql" / "server" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+class UnknownSettingNameError(ValueError):
+    """A setting's name is no identifier."""
+
+
+class Engine:
+    """Opens the folder, migrates it and stays its only owner until `close`.
+
+    Args:
+        folder: the data folder; made when it is not there.
+
+    Raises:
+        FolderInUseError: another process holds the folder.
+        MissingExtraError: chdb is not installed.
+        NewerSchemaError: the folder was written by a newer otjobs.
+        ServerError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            import chdb
+        except ImportError:
+            raise MissingExtraError("chdb", "embedded") from None
+        self._chdb = chdb
+        self.folder = folder.expanduser().resolve()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ServerError(f"cannot make the data folder {self.folder}: {error.strerror or error}") from error
+        self._insert_prefix = statement("insert_spans").encode().rstrip() + b"\n"
+        self._writer = self._open()
+        try:
+            self._migrate()
+        except BaseException:
+            self._writer.close()
+            raise
+
+    def _open(self) -> Any:
+        try:
+            handle = self._chdb.connect(str(self.folder))
+            handle.query(statement("ping"))
+        except Exception as error:
+            if "lock file" in str(error):
+                raise FolderInUseError(self._folder_taken()) from None
+            raise ServerError(f"cannot open the data folder {self.folder}: {error}") from error
+        return handle
+
+    def _folder_taken(self) -> str:
+        try:
+            found = _OWNER.search((self.folder / "status").read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            found = None
+        owner = f" (process {found[1]})" if found else ""
+        return (
+            f"the data folder {self.folder} is in use by another process{owner}; "
+            "ask that one through its SQL port, stop it, or choose another folder with --data"
+        )
+
+    def _migrate(self) -> None:
+        try:
+            from otjobs.store import connect
+            from otjobs.store.migrate import migrate
+        except ImportError:  # DEVSCHEMA
+            import os
+
+            for s in open(os.environ["OTJOBS_DEVSCHEMA"]).read().split(";\n"):
+                t = "\n".join(x for x in s.splitlines() if not x.startswith("--")).strip()
+                if t:
+                    self._writer.query(
+                        t.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")
+                        .replace("CREATE VIEW", "CREATE VIEW IF NOT EXISTS")
+                        .replace("CREATE MATERIALIZED VIEW", "CREATE MATERIALIZED VIEW IF NOT EXISTS")
+                    )
+            return
+
+        store = connect(f"chdb://{self.folder}")
+        try:
+            migrate(store)
+        finally:
+            store.close()
+
+    def insert(self, block: bytes) -> None:
+        """Append one Native block of spans to the landing table; its rows are on disk when this returns."""
+        self._writer.query(self._insert_prefix + block)
+
+    def run(
+        self,
+        sql: bytes,
+        *,
+        output_format: str,
+        database: str = "",
+        params: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
+        read_only: bool = False,
+    ) -> tuple[bytes, dict[str, str]]:
+        """Run a statement on a handle of its own, so that settings and the current database end with it.
+
+        Returns:
+            The result in its format, and the figures of `X-ClickHouse-Summary`.
+
+        Raises:
+            Exception: chDB's, with the text `Code: N. DB::Exception: ...`.
+        """
+        handle = self._chdb.connect(str(self.folder))
+        try:
+            handle.query(statement("use_database"), "CSV", params={"database": database or DATABASE})
+            template = statement("set_setting")
+            wanted = {**(settings or {}), **({"readonly": "2"} if read_only else {})}
+            for name, value in wanted.items():
+                if not _SETTING_NAME.fullmatch(name):
+                    raise UnknownSettingNameError(name)
+                handle.query(template % {"name": name, "value": value.replace("\\", "\\\\").replace("'", "\\'")})
+            result = handle.query(sql, output_format, params=dict(params or {}))
+            summary = {
+                "read_rows": str(result.rows_read()),
+                "read_bytes": str(result.bytes_read()),
+                "written_rows": str(result.rows_written()),
+                "written_bytes": str(result.bytes_written()),
+                "elapsed_ns": str(int(result.elapsed() * 1e9)),
+            }
+            return result.bytes() or b"", summary
+        finally:
+            handle.close()
+
+    def kill_queries(self) -> None:
+        """End what readers still run."""
+        handle = self._chdb.connect(str(self.folder))
+        try:
+            handle.query(statement("kill_queries"))
+        finally:
+            handle.close()
+
+    def close(self) -> None:
+        """Give the folder back."""
+        self._writer.close()

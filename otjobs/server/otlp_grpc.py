@@ -1,0 +1,91 @@
+"""OTLP over gRPC: the trace service; the metrics and logs services take everything and keep nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import grpc.aio
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from otjobs.errors import PortInUseError
+from otjobs.server.decode import MAX_BODY_BYTES, BadRequestError
+from otjobs.server.receiver import BUSY_MESSAGE, RETRY_SECONDS
+from otjobs.server.writer import BusyError
+
+if TYPE_CHECKING:
+    from otjobs.server.receiver import Receiver
+
+_PACKAGE: Final = "opentelemetry.proto.collector"
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_BODY_BYTES),
+    # Without this a second server would share the port and take half of the requests.
+    ("grpc.so_reuseport", 0),
+)
+
+
+def _busy_details(text: str) -> tuple[tuple[str, bytes], ...]:
+    status = status_pb2.Status(code=code_pb2.UNAVAILABLE, message=text)
+    status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=RETRY_SECONDS)))
+    return (("grpc-status-details-bin", status.SerializeToString()),)
+
+
+def _service(name: str, export: Any) -> Any:
+    # No deserializer: the bytes are admitted first and parsed in the decoder thread.
+    handler = grpc.unary_unary_rpc_method_handler(export)
+    return grpc.method_handlers_generic_handler(f"{_PACKAGE}.{name}", {"Export": handler})
+
+
+def server(receiver: Receiver, host: str, port: int) -> tuple[Any, int]:
+    """Return a gRPC server that is bound and not yet started, and its port.
+
+    Must be called with the event loop running.
+
+    Raises:
+        PortInUseError: somebody listens there.
+    """
+
+    async def traces(body: bytes, context: Any) -> bytes:
+        try:
+            receiver.admission.take(len(body))
+        except BusyError:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, BUSY_MESSAGE, _busy_details(BUSY_MESSAGE))
+        try:
+            return (await receiver.export(body)).SerializeToString()
+        except BadRequestError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except BusyError as error:
+            text = str(error) or BUSY_MESSAGE
+            await context.abort(grpc.StatusCode.UNAVAILABLE, text, _busy_details(text))
+        finally:
+            receiver.admission.give_back(len(body))
+        raise AssertionError  # abort raises
+
+    async def dropped(_body: bytes, _context: Any) -> bytes:  # noqa: RUF029  (the interface is asynchronous)
+        return b""
+
+    made = grpc.aio.server(options=_OPTIONS)
+    made.add_generic_rpc_handlers(
+        (
+            _service("trace.v1.TraceService", traces),
+            _service("metrics.v1.MetricsService", dropped),
+            _service("logs.v1.LogsService", dropped),
+        )
+    )
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        bound = made.add_insecure_port(address)
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise PortInUseError(port_taken(host, port, "--grpc-port"))
+    return made, bound
+
+
+def port_taken(host: str, port: int, option: str) -> str:
+    """Return what to say when a port cannot be had."""
+    return (
+        f"port {port} on {host} is in use by another process (a collector, ClickHouse or another `otjobs up`?); "
+        f"stop that one or choose another port with {option}"
+    )

@@ -1,0 +1,2 @@
+-- Ends what readers still run when the embedded server stops.
+KILL QUERY WHERE query NOT ILIKE '%KILL QUERY%' ASYNC

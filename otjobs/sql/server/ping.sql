@@ -1,0 +1,2 @@
+-- Opens the folder and takes its lock.
+SELECT 1

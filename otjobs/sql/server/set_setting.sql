@@ -1,0 +1,2 @@
+-- Changes one setting of a handle; statement of the embedded SQL port, filled in by otjobs.server.engine.
+SET %(name)s = '%(value)s'

@@ -1,0 +1,2 @@
+-- Makes a database the current one of a handle.
+USE {database:Identifier}
