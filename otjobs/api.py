@@ -16,6 +16,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from otjobs import attributes as a
 from otjobs import job as jobs
 from otjobs import spans
 from otjobs.carrier import Carrier, clean_labels, decode
@@ -153,15 +154,14 @@ def ended(
     Returns:
         The carrier for publishing the job again (the next attempt).
     """
-    out: dict[str, str] = {}
     with guard("the end of a job could not be reported"):
         decoded, job = _read(
             carrier, job_type=job_type, queue=queue, system=system, job_id=job_id, attempt=attempt, worker=worker
         )
-        if outcome not in spans.a.OUTCOMES:
+        if outcome not in a.OUTCOMES:
             warn("an unknown outcome was given and counts as failure", outcome)
             outcome = "failure"
-        if started_at is None and outcome not in spans.a.UNSTARTED_OUTCOMES:
+        if started_at is None and outcome not in a.UNSTARTED_OUTCOMES:
             started_at = _assumed_start(job)
         context = spans.ended_elsewhere(
             job,
@@ -172,7 +172,7 @@ def ended(
             ended_at=ended_at,
             dead_letter=dead_letter,
         )
-        out = spans.next_carrier(
+        return spans.next_carrier(
             job,
             decoded.dispatch or context,
             decoded.context,
@@ -180,7 +180,7 @@ def ended(
             due_at=due_at,
             started_at=started_at,
         )
-    return out
+    return {}
 
 
 def _assumed_start(job: Job) -> int:

@@ -111,6 +111,8 @@ def encode(
         text = getattr(job, name)
         if text:
             out[key] = text[:MAX_TEXT]
+    if dispatch is not None and out.get("workflow") == f"{dispatch.trace_id:032x}":
+        del out["workflow"]  # derived by the reader
     if job.parent is not None:
         out["parent_id"] = job.parent.id[:MAX_TEXT]
         out["parent_type"] = job.parent.type[:MAX_TEXT]

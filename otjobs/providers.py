@@ -22,7 +22,7 @@ _service: str = ""
 
 def use_tracer_provider(provider: TracerProvider | None) -> None:
     """Send spans to this provider instead of the global one; None goes back to the global one."""
-    global _override, _tracer  # noqa: PLW0603
+    global _override, _tracer
     _override, _tracer = provider, None
 
 

@@ -9,30 +9,40 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanKind
 
 from otjobs import attributes as a
-from otjobs import beacon, origin
+from otjobs import beacon
 from otjobs import job as jobs
-from otjobs.carrier import Carrier, clean_labels, encode
+from otjobs.carrier import Carrier, encode
 from otjobs.config import settings
 from otjobs.errors import guard, warn
-from otjobs.job import Job, Parent, default_worker
+from otjobs.inherit import execution_in, inherit, labels, trace_of, with_composite, with_execution
 from otjobs.providers import own_service, tracer
+from otjobs.wire import attributes_of, is_cancellation, job_from, next_carrier, record_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
-_EXECUTION: Final = otel_context.create_key("otjobs-execution")
-_LABELS: Final = otel_context.create_key("otjobs-labels")
-_COMPOSITE: Final = otel_context.create_key("otjobs-composite")
+    from otjobs.job import Job
+
+__all__ = [
+    "Dispatch",
+    "Execution",
+    "composite",
+    "current_execution",
+    "ended_elsewhere",
+    "job_from",
+    "labels",
+    "next_carrier",
+]
 
 
 class Dispatch:
@@ -42,7 +52,7 @@ class Dispatch:
 
     def __init__(self, job: Job, *, context: Context | None = None, identity: bool = True) -> None:
         parent_context = otel_context.get_current() if context is None else context
-        execution = _execution_in(parent_context)
+        execution = execution_in(parent_context)
         self.job = job
         self._execution = execution
         self._ended = False
@@ -50,14 +60,14 @@ class Dispatch:
         self._token: Any = None
         if job.enqueued_at is None:
             job.enqueued_at = jobs.now()
-        _inherit(job, execution, parent_context)
+        inherit(job, execution, parent_context)
         job.producer = own_service()
         links = None
         self.span: Span = tracer().start_span(
             f"dispatch {job.job_type}",
             context=parent_context,
             kind=SpanKind.PRODUCER,
-            attributes=_attributes(job, "send", "dispatch", _trace_of(parent_context)),
+            attributes=attributes_of(job, "send", "dispatch", trace_of(parent_context)),
             links=links,
             start_time=job.enqueued_at,
         )
@@ -94,7 +104,7 @@ class Dispatch:
             otel_context.detach(self._token)
             self._token = None
         if error is not None:
-            _record_error(self.span, type(error).__name__, error, expected=False)
+            record_error(self.span, type(error).__name__, error, expected=False)
             self.span.set_attribute(a.ERROR_TYPE, type(error).__name__)
         elif self._execution is not None:
             self._execution.child(self.job.system, self.job.job_id)
@@ -175,7 +185,7 @@ class Execution:
 
     def activate(self) -> None:
         """Make the span current, with the job's baggage, and let beacons be sent."""
-        context = otel_context.set_value(_EXECUTION, self, trace.set_span_in_context(self.span, self.context))
+        context = with_execution(trace.set_span_in_context(self.span, self.context), self)
         self._token = otel_context.attach(context)
         if self.span.is_recording():
             beacon.watch(self)
@@ -276,7 +286,7 @@ class Execution:
             late[a.CPU_SECONDS] = time.thread_time() - self._cpu_start
         self.span.set_attributes(late)
         if outcome in ("failure", "lost", "rejected") or (outcome == "retry" and error is not None):
-            _record_error(self.span, error_type, error, expected=expected or outcome == "retry")
+            record_error(self.span, error_type, error, expected=expected or outcome == "retry")
         self.span.end(max(jobs.now() if ended_at is None else ended_at, self.started_at))
 
     def __enter__(self) -> Execution:
@@ -285,7 +295,7 @@ class Execution:
 
     def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
         with guard("an execute span could not be ended"):
-            self.end("cancelled" if _is_cancellation(error) else "", error=error)
+            self.end("cancelled" if is_cancellation(error) else "", error=error)
 
     async def __aenter__(self) -> Execution:
         self._thread = 0  # other tasks share the thread, so its CPU time is not this job's
@@ -293,27 +303,6 @@ class Execution:
 
     async def __aexit__(self, kind: object, error: BaseException | None, tb: object) -> None:
         self.__exit__(kind, error, tb)
-
-
-def next_carrier(
-    job: Job,
-    dispatch: SpanContext | None,
-    context: Context | None,
-    *,
-    previous: SpanContext | None = None,
-    due_at: int | None = None,
-    started_at: int | None = None,
-    identity: bool = True,
-) -> dict[str, str]:
-    """Return the carrier for publishing the next attempt of a job; the original dispatch stays its parent."""
-    following = job.changed(
-        attempt=job.attempt + 1,
-        published_at=jobs.now(),
-        due_at=due_at,
-        first_queue=job.first_queue or job.queue,
-        first_started_at=(job.first_started_at or started_at) if job.enqueued_at is None else None,
-    )
-    return encode(following, dispatch, context, previous=previous, identity=identity)
 
 
 def ended_elsewhere(
@@ -361,9 +350,14 @@ def ended_elsewhere(
         late[a.ERROR_TYPE] = error_type
     span.set_attributes(late)
     if outcome in ("failure", "lost", "rejected"):
-        _record_error(span, error_type, error, expected=expected)
+        record_error(span, error_type, error, expected=expected)
     span.end(end)
     return span.get_span_context()
+
+
+def current_execution() -> Execution | None:
+    """Return the attempt that runs in the current context, None outside of jobs."""
+    return execution_in(otel_context.get_current())
 
 
 @contextmanager
@@ -380,78 +374,19 @@ def composite(kind: str, *, group_id: str = "", roots: int | None = None) -> Ite
     if not trace.get_current_span(context).get_span_context().is_valid:
         span = tracer().start_span(f"dispatch {kind}", context=context, kind=SpanKind.INTERNAL)
         context = trace.set_span_in_context(span, context)
-    if _execution_in(context) is not None:
+    if execution_in(context) is not None:
         roots = None
-    token = otel_context.attach(otel_context.set_value(_COMPOSITE, (group_id, roots), context))
+    token = otel_context.attach(with_composite(context, group_id, roots))
     try:
         yield
     except BaseException as error:
         if span is not None:
-            _record_error(span, type(error).__name__, error, expected=False)
+            record_error(span, type(error).__name__, error, expected=False)
         raise
     finally:
         otel_context.detach(token)
         if span is not None:
             span.end()
-
-
-@contextmanager
-def labels(**values: object) -> Iterator[None]:
-    """Give labels (`otjobs.label.*`) to every job dispatched inside the block; child jobs inherit them."""
-    context = otel_context.get_current()
-    merged = {**_labels_in(context), **clean_labels(values)}
-    token = otel_context.attach(otel_context.set_value(_LABELS, merged, context))
-    try:
-        yield
-    finally:
-        otel_context.detach(token)
-
-
-def current_execution() -> Execution | None:
-    """Return the attempt that runs in the current context, None outside of jobs."""
-    return _execution_in(otel_context.get_current())
-
-
-def _execution_in(context: Context) -> Execution | None:
-    value = otel_context.get_value(_EXECUTION, context)
-    return value if isinstance(value, Execution) else None
-
-
-def _labels_in(context: Context) -> dict[str, str]:
-    value = otel_context.get_value(_LABELS, context)
-    return value if isinstance(value, dict) else {}
-
-
-def _trace_of(context: Context) -> str:
-    own = trace.get_current_span(context).get_span_context()
-    return f"{own.trace_id:032x}" if own.is_valid else ""
-
-
-def _inherit(job: Job, execution: Execution | None, context: Context) -> None:
-    """Fill in what a published job has from the job or composite that dispatches it."""
-    found: dict[str, str] = {}
-    if execution is not None:
-        parent = execution.job
-        job.parent = Parent(parent.job_id, parent.job_type, parent.attempt)
-        job.workflow_id = execution.workflow_id
-        job.workflow_type = parent.workflow_type or parent.job_type
-        job.workflow_started_at = parent.workflow_started_at or parent.enqueued_at
-        found.update(parent.labels)
-    elif not job.trigger:
-        job.trigger, job.trigger_name = origin.find_trigger(context)
-    group = otel_context.get_value(_COMPOSITE, context)
-    if isinstance(group, tuple):
-        job.group_id = job.group_id or group[0]
-        if execution is None and job.roots is None:
-            job.roots = group[1]
-    keys = settings().baggage_labels
-    if keys:
-        carried = baggage.get_all(context)
-        found.update(clean_labels({key: carried[key] for key in keys if key in carried}))
-    found.update(_labels_in(context))
-    found.update(job.labels)
-    if found:
-        job.labels = found
 
 
 def _start_execute(job: Job, carrier: Carrier, started_at: int) -> tuple[Span, Context, str, dict[str, Any]]:
@@ -468,7 +403,7 @@ def _start_execute(job: Job, carrier: Carrier, started_at: int) -> tuple[Span, C
     workflow_id = job.workflow_id or trace_id
     own_trace = "" if settings().link_mode else trace_id
     job.workflow_id = workflow_id
-    attributes = _attributes(job, "process", "execute", own_trace)
+    attributes = attributes_of(job, "process", "execute", own_trace)
     span = tracer().start_span(
         f"execute {job.job_type}",
         context=context,
@@ -481,112 +416,3 @@ def _start_execute(job: Job, carrier: Carrier, started_at: int) -> tuple[Span, C
         own = span.get_span_context()
         workflow_id = job.workflow_id = f"{own.trace_id:032x}" if own.is_valid else ""
     return span, context, workflow_id, attributes
-
-
-def _attributes(job: Job, operation: str, name: str, trace_id: str) -> dict[str, Any]:
-    """Return the attributes of a span of this job that are known when it starts."""
-    out: dict[str, Any] = {
-        a.SYSTEM: job.system,
-        a.OPERATION_TYPE: operation,
-        a.OPERATION_NAME: name,
-        a.QUEUE: job.queue,
-        a.JOB_ID: job.job_id,
-        a.JOB_TYPE: job.job_type,
-    }
-    if job.enqueued_at is not None:
-        out[a.ENQUEUED_AT] = job.enqueued_at
-        if job.producer and operation != "send" and job.producer != own_service():
-            out[a.PRODUCER] = job.producer
-    if operation != "send":
-        out[a.ATTEMPT] = job.attempt
-        out[a.WORKER] = job.worker or default_worker()
-        if job.received_at is not None:
-            out[a.RECEIVED_AT] = job.received_at
-        if job.redelivered:
-            out[a.REDELIVERED] = True
-        if job.published_at is not None and job.published_at != job.enqueued_at:
-            out[a.PUBLISHED_AT] = job.published_at
-        if job.first_started_at is not None and job.enqueued_at is None:
-            out[a.FIRST_STARTED_AT] = job.first_started_at
-    for key, number in (
-        (a.DUE_AT, job.due_at),
-        (a.EXPIRES_AT, job.expires_at),
-        (a.MAX_ATTEMPTS, job.max_attempts),
-    ):
-        if number is not None:
-            out[key] = number
-    if job.first_queue and job.first_queue != job.queue:
-        out[a.JOB_QUEUE] = job.first_queue
-    if job.workflow_id and job.workflow_id != trace_id:
-        out[a.WORKFLOW_ID] = job.workflow_id
-    if job.group_id:
-        out[a.GROUP_ID] = job.group_id
-    if job.parent is not None:
-        _parent_attributes(job, job.parent, out)
-    else:
-        if job.roots is not None:
-            out[a.WORKFLOW_ROOTS] = job.roots
-        if job.trigger:
-            out[a.TRIGGER] = job.trigger
-            out[a.TRIGGER_NAME] = job.trigger_name
-    for key, value in job.labels.items():
-        out[a.LABEL_PREFIX + key] = value
-    return out
-
-
-def _parent_attributes(job: Job, parent: Parent, out: dict[str, Any]) -> None:
-    out[a.PARENT_ID] = parent.id
-    out[a.PARENT_TYPE] = parent.type
-    out[a.PARENT_ATTEMPT] = parent.attempt
-    if job.workflow_type:
-        out[a.WORKFLOW_TYPE] = job.workflow_type
-    if job.workflow_started_at is not None:
-        out[a.WORKFLOW_STARTED_AT] = job.workflow_started_at
-
-
-def _record_error(span: Span, error_type: str, error: BaseException | None, *, expected: bool) -> None:
-    how = settings().exceptions
-    message = None
-    if error is not None and how != "type":
-        with guard("an exception could not be put into words"):
-            message = str(error)[:MAX_MESSAGE]
-    if not expected:
-        span.set_status(Status(StatusCode.ERROR, message))
-    if error is not None and how == "stack":
-        with guard("an exception could not be recorded"):
-            span.record_exception(error)
-    elif message is not None:
-        span.add_event("exception", {"exception.type": error_type, "exception.message": message})
-
-
-MAX_MESSAGE: Final = 4096
-
-
-def _is_cancellation(error: BaseException | None) -> bool:
-    return error is not None and any(c.__name__ == "CancelledError" for c in type(error).__mro__)
-
-
-def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
-    """Return the attempt that a carrier and what the queue library knows (which wins) describe together."""
-    known = {key: value for key, value in defaults.items() if value is not None and value != ""}
-    fields: dict[str, Any] = {**carrier.fields, "attempt": carrier.attempt, "parent": carrier.parent}
-    for name, value in (("system", carrier.system), ("job_id", carrier.job_id), ("queue", carrier.queue)):
-        if value:
-            fields[name] = value
-    # A job's type and first queue are those of its first publication.
-    job_type = carrier.job_type or known.pop("job_type", "") or "unknown"
-    known.pop("job_type", None)
-    attempt = max(int(known.pop("attempt", 1)), carrier.attempt)
-    if attempt > carrier.attempt and carrier.known:
-        # Somebody who knows nothing of carriers re-published the job: the times in it are an older attempt's.
-        fields["published_at"] = fields["due_at"] = None
-    if known.get("redelivered"):
-        attempt += 1
-        fields["published_at"] = None
-    fields.update(known)
-    fields.setdefault("system", "custom")
-    fields.setdefault("job_id", "")
-    job = Job(job_type=job_type, **{**fields, "attempt": attempt})
-    if carrier.queue and carrier.queue != job.queue:
-        job.first_queue = carrier.queue
-    return job

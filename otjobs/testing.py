@@ -1,10 +1,10 @@
-"""Capture jobs in tests: in memory, with a fixed clock and countable ids if wanted.
+r"""Capture jobs in tests: in memory, with a fixed clock and countable ids if wanted.
 
 ::
 
     with capture_jobs() as captured:
         my_task.apply()
-    assert captured.tree() == "dispatch my_task\\n  execute my_task"
+    assert captured.tree() == "dispatch my_task\n  execute my_task"
 """
 
 from __future__ import annotations
