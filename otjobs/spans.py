@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -110,7 +110,7 @@ class Dispatch:
             self._execution.child(self.job.system, self.job.job_id)
         self.span.end(max(jobs.now(), self.job.enqueued_at or 0))
 
-    def __enter__(self) -> Dispatch:
+    def __enter__(self) -> Self:
         self.activate()
         return self
 
@@ -118,7 +118,7 @@ class Dispatch:
         with guard("a dispatch span could not be ended"):
             self.end(error)
 
-    async def __aenter__(self) -> Dispatch:
+    async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(self, kind: object, error: BaseException | None, tb: object) -> None:
@@ -289,7 +289,7 @@ class Execution:
             record_error(self.span, error_type, error, expected=expected or outcome == "retry")
         self.span.end(max(jobs.now() if ended_at is None else ended_at, self.started_at))
 
-    def __enter__(self) -> Execution:
+    def __enter__(self) -> Self:
         self.activate()
         return self
 
@@ -297,7 +297,7 @@ class Execution:
         with guard("an execute span could not be ended"):
             self.end("cancelled" if is_cancellation(error) else "", error=error)
 
-    async def __aenter__(self) -> Execution:
+    async def __aenter__(self) -> Self:
         self._thread = 0  # other tasks share the thread, so its CPU time is not this job's
         return self.__enter__()
 
