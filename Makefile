@@ -1,0 +1,41 @@
+# Every target sets up what it needs; only Python 3.11+ is expected.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test services check format bench chaos
+
+help: ## show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade pip
+	$(BIN)/pip install -q -e '.[dev]' $(if $(wildcard constraints.txt),-c constraints.txt)
+	touch $@
+
+venv: $(VENV)/.installed ## make the virtual environment
+
+demo: $(VENV)/.installed ## a Celery order workflow, traced, on nothing but Python
+	$(BIN)/otjobs demo
+
+test: $(VENV)/.installed ## every test that this machine has the parts for
+	$(BIN)/pytest tests
+
+services: $(VENV)/.installed ## the real parts: ClickHouse server, collector, Redis
+	$(BIN)/python tools/services.py
+
+check: $(VENV)/.installed ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed ## format in place
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed ## the benchmarks
+	for f in bench/*.py; do $(BIN)/python $$f || exit 1; done
+
+chaos: $(VENV)/.installed ## kill things
+	$(BIN)/pytest tests/chaos
