@@ -1,0 +1,137 @@
+-- The state of every attempt: one row each, fed by one materialized view; jobs and workflows are views over it.
+-- Engine AggregatingMergeTree; key system, queue, type, enqueue time, ids; one partition per enqueue day.
+-- Why right under duplicates and in any order: the key columns are repeated by every span of a job, and all else is a
+-- minimum, a maximum or the maximum of a tuple, so a span may arrive again, later, or in another batch.
+--   * Zero, '' and 0 stand for "not seen": every real value is larger.
+--   * Jobs of un-instrumented producers have no enqueue time: NULL in the key, and the partition of 1970.
+--   * Key times are kept between 1970 and 2148, the days a partition can name.
+--   * `ending` takes all end fields from one span: the report of the process that ran the attempt (2) before that of
+--     an observer (1), then the latest end.
+
+CREATE TABLE IF NOT EXISTS {database}.attempt_states
+(
+    system LowCardinality(String),
+    queue LowCardinality(String),
+    job_type LowCardinality(String),
+    enqueued_at Nullable(DateTime64(9, 'UTC')) CODEC(ZSTD(1)),
+    workflow_id String CODEC(ZSTD(1)),
+    job_id String CODEC(ZSTD(1)),
+    attempt UInt16,
+    published_at SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    due_at SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    expires_at SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    received_at SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    redelivered SimpleAggregateFunction(max, UInt8),
+    max_attempts SimpleAggregateFunction(max, UInt16),
+    started_at SimpleAggregateFunction(min, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    observed_started_at SimpleAggregateFunction(min, DateTime64(9, 'UTC')) CODEC(ZSTD(1)),
+    alive SimpleAggregateFunction(max, Tuple(
+        at DateTime64(9, 'UTC'), interval_seconds Float64, worker String, service String, release String, host String,
+        trace_id String, span_id String, queue String)) CODEC(ZSTD(1)),
+    ending SimpleAggregateFunction(max, Tuple(
+        source UInt8, at DateTime64(9, 'UTC'), span_id String, outcome String, error_type String, dead_letter UInt8,
+        dispatched UInt32, worker String, service String, release String, host String, trace_id String, queue String,
+        cpu_seconds Float64)) CODEC(ZSTD(1)),
+    dispatch_trace_id SimpleAggregateFunction(max, String) CODEC(ZSTD(1)),
+    producer SimpleAggregateFunction(max, LowCardinality(String)),
+    parent_id SimpleAggregateFunction(max, String) CODEC(ZSTD(1)),
+    parent_type SimpleAggregateFunction(max, LowCardinality(String)),
+    parent_attempt SimpleAggregateFunction(max, UInt16),
+    workflow_type SimpleAggregateFunction(max, LowCardinality(String)),
+    workflow_started_at SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(ZSTD(1)),
+    roots SimpleAggregateFunction(max, UInt32),
+    trigger SimpleAggregateFunction(max, LowCardinality(String)),
+    trigger_name SimpleAggregateFunction(max, LowCardinality(String)),
+    group_id SimpleAggregateFunction(max, String) CODEC(ZSTD(1)),
+    label_pairs SimpleAggregateFunction(groupUniqArrayArray, Array(Tuple(String, String))) CODEC(ZSTD(1)),
+    INDEX idx_job job_id TYPE bloom_filter(0.001) GRANULARITY 1,
+    INDEX idx_workflow workflow_id TYPE bloom_filter(0.001) GRANULARITY 1
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(ifNull(enqueued_at, toDateTime64(0, 9, 'UTC')), 'UTC')
+ORDER BY (system, queue, job_type, enqueued_at, workflow_id, job_id, attempt)
+SETTINGS non_replicated_deduplication_window = 1000, allow_nullable_key = 1, ttl_only_drop_parts = 1;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.attempt_states_mv TO {database}.attempt_states
+DEFINER = {definer} SQL SECURITY DEFINER
+AS WITH
+    SpanAttributes AS a,
+    a['messaging.operation.type'] AS operation,
+    toDateTime64(0, 9, 'UTC') AS never,
+    toDateTime64('2261-01-01 00:00:00', 9, 'UTC') AS far,
+    x -> fromUnixTimestamp64Nano(least(toInt64OrZero(a[x]), toInt64(9183110400000000000)), 'UTC') AS moment,
+    toInt64OrZero(a['otjobs.job.enqueued_at']) AS enqueued,
+    fromUnixTimestamp64Nano(toUnixTimestamp64Nano(Timestamp), 'UTC') AS span_start,
+    fromUnixTimestamp64Nano(
+        toUnixTimestamp64Nano(Timestamp) + if(Duration > 315360000000000000, 0, toInt64(Duration)), 'UTC') AS span_end,
+    a['otjobs.job.outcome'] AS said,
+    a['otjobs.job.observed'] = 'true' AS seen_by_other,
+    operation = 'process' AND said IN ('expired', 'cancelled', 'rejected') AND span_end = span_start AS unstarted,
+    if(a['otjobs.workflow.id'] != '', a['otjobs.workflow.id'], TraceId) AS workflow
+SELECT
+    a['messaging.system'] AS system,
+    if(a['otjobs.job.queue'] != '', a['otjobs.job.queue'], a['messaging.destination.name']) AS queue,
+    a['otjobs.job.type'] AS job_type,
+    if(enqueued > 0,
+        fromUnixTimestamp64Nano(least(greatest(enqueued, toInt64(86400000000000)), toInt64(5617641600000000000)), 'UTC'),
+        NULL) AS enqueued_at,
+    workflow AS workflow_id,
+    a['messaging.message.id'] AS job_id,
+    toUInt16(least(greatest(toUInt32OrZero(a['otjobs.job.attempt']), 1), 65535)) AS attempt,
+    max(moment('otjobs.job.published_at')) AS published_at,
+    max(moment('otjobs.job.due_at')) AS due_at,
+    max(moment('otjobs.job.expires_at')) AS expires_at,
+    max(moment('otjobs.job.received_at')) AS received_at,
+    max(toUInt8(a['otjobs.job.redelivered'] = 'true')) AS redelivered,
+    max(toUInt16OrZero(a['otjobs.job.max_attempts'])) AS max_attempts,
+    min(if(operation = 'send' OR unstarted OR (operation = 'process' AND seen_by_other), far, span_start)) AS started_at,
+    min(if(operation = 'process' AND seen_by_other AND NOT unstarted, span_start, far)) AS observed_started_at,
+    max(if(operation = 'receive',
+        (span_end, ifNull(nullIf(toFloat64OrZero(a['otjobs.beacon.interval_seconds']), 0), 30), a['otjobs.worker'],
+            toString(ServiceName), ResourceAttributes['service.version'], ResourceAttributes['host.name'],
+            if(TraceId = workflow, '', TraceId), ParentSpanId, a['messaging.destination.name']),
+        (never, 0., '', '', '', '', '', '', ''))) AS alive,
+    max(if(operation = 'process',
+        (toUInt8(if(seen_by_other, 1, 2)), span_end, SpanId, if(said = '', 'success', said), a['error.type'],
+            toUInt8(a['otjobs.job.dead_letter'] = 'true'), toUInt32OrZero(a['otjobs.job.dispatched']),
+            a['otjobs.worker'], toString(ServiceName), ResourceAttributes['service.version'],
+            ResourceAttributes['host.name'], if(TraceId = workflow, '', TraceId), a['messaging.destination.name'],
+            if(a['otjobs.job.cpu_seconds'] = '', -1, toFloat64OrZero(a['otjobs.job.cpu_seconds']))),
+        (toUInt8(0), never, '', '', '', toUInt8(0), toUInt32(0), '', '', '', '', '', '', 0.))) AS ending,
+    max(if(operation = 'send' AND TraceId != workflow, TraceId, '')) AS dispatch_trace_id,
+    max(multiIf(operation = 'send', toString(ServiceName), a['otjobs.job.producer'] != '', a['otjobs.job.producer'],
+        enqueued > 0, toString(ServiceName), '')) AS producer,
+    max(a['otjobs.job.parent.id']) AS parent_id,
+    max(a['otjobs.job.parent.type']) AS parent_type,
+    max(if(a['otjobs.job.parent.id'] = '', 0, toUInt16(least(greatest(toUInt32OrZero(a['otjobs.job.parent.attempt']), 1), 65535)))) AS parent_attempt,
+    max(a['otjobs.workflow.type']) AS workflow_type,
+    max(moment('otjobs.workflow.started_at')) AS workflow_started_at,
+    max(toUInt32OrZero(a['otjobs.workflow.roots'])) AS roots,
+    max(a['otjobs.trigger']) AS trigger,
+    max(a['otjobs.trigger.name']) AS trigger_name,
+    max(a['otjobs.group.id']) AS group_id,
+    groupUniqArrayArray(arrayMap(k -> (substring(k, 14), a[k]), arrayFilter(k -> startsWith(k, 'otjobs.label.'), mapKeys(a)))) AS label_pairs
+FROM {database}.otel_traces
+WHERE a['messaging.operation.type'] IN ('send', 'receive', 'process') AND a['otjobs.job.type'] != '' AND a['messaging.message.id'] != ''
+    AND TraceId != '' AND NOT (a['messaging.operation.type'] = 'send' AND StatusCode = 'Error')
+GROUP BY ALL;
+
+-- The newest stored moment of every service: the clock that says whether a silent attempt is lost, so that a silent
+-- pipeline makes nothing lost. A maximum: repeats change nothing.
+CREATE TABLE IF NOT EXISTS {database}.service_clock
+(
+    service String,
+    newest SimpleAggregateFunction(max, DateTime64(9, 'UTC'))
+)
+ENGINE = AggregatingMergeTree
+ORDER BY service
+SETTINGS non_replicated_deduplication_window = 1000;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.service_clock_mv TO {database}.service_clock
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT
+    toString(ServiceName) AS service,
+    max(fromUnixTimestamp64Nano(
+        toUnixTimestamp64Nano(Timestamp) + if(Duration > 315360000000000000, 0, toInt64(Duration)), 'UTC')) AS newest
+FROM {database}.otel_traces
+GROUP BY service;

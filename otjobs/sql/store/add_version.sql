@@ -1,0 +1,1 @@
+INSERT INTO {database}.otjobs_migrations (version, name) VALUES ({version}, '{name}')

@@ -1,0 +1,1 @@
+SELECT count() FROM system.tables WHERE database = {name:String} AND name = {table:String}

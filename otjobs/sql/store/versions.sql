@@ -1,0 +1,1 @@
+SELECT DISTINCT version FROM {database}.otjobs_migrations ORDER BY version

@@ -1,0 +1,63 @@
+"""SQL as files: statements by name, named queries with their parameters."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+from otjobs.errors import QueryError
+
+_PARAMETER: Final = re.compile(r"^-- param (\w+) (\S+) = (.*?)(?: -- (.*))?$", re.MULTILINE)
+
+
+def statement(folder: str, name: str) -> str:
+    """Return the text of `otjobs/sql/{folder}/{name}.sql`."""
+    return (resources.files("otjobs") / "sql" / folder / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def split(script: str) -> list[str]:
+    """Return the statements of a script; each ends with a semicolon at the end of a line."""
+    parts = re.split(r";[ \t]*(?:\n|\Z)", script)
+    return [part.strip() for part in parts if re.sub(r"--[^\n]*", "", part).strip()]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedQuery:
+    """A query of `otjobs/sql/queries`: what it answers, its parameters' types, defaults and meanings, its text."""
+
+    name: str
+    summary: str
+    types: dict[str, str]
+    defaults: dict[str, str]
+    meanings: dict[str, str]
+    sql: str
+
+
+def query_names() -> list[str]:
+    """Return the names of all named queries."""
+    folder = resources.files("otjobs") / "sql" / "queries"
+    return sorted(entry.name[:-4] for entry in folder.iterdir() if entry.name.endswith(".sql"))
+
+
+def named_query(name: str) -> NamedQuery:
+    """Return a named query.
+
+    Raises:
+        QueryError: there is none of that name; the message lists those there are.
+    """
+    names = query_names()
+    if name not in names:
+        raise QueryError(f"there is no query named {name!r}; there are: {', '.join(names)}")
+    text = statement("queries", name)
+    found = _PARAMETER.findall(text)
+    first = text.splitlines()[0].removeprefix("--").strip()
+    return NamedQuery(
+        name=name,
+        summary=first,
+        types={key: kind for key, kind, _, _ in found},
+        defaults={key: default.strip() for key, _, default, _ in found},
+        meanings={key: meaning for key, _, _, meaning in found},
+        sql=text,
+    )
