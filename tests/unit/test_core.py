@@ -47,7 +47,10 @@ def test_a_job_and_its_child_are_one_trace(captured):
     # Given a job that dispatches another one
     with otjobs.dispatching("order", queue="orders", job_id="o1") as order:
         pass
-    with otjobs.executing(order.carrier, worker="w1") as run, otjobs.dispatching("mail", queue="mails", job_id="m1") as mail:
+    with (
+        otjobs.executing(order.carrier, worker="w1") as run,
+        otjobs.dispatching("mail", queue="mails", job_id="m1") as mail,
+    ):
         pass
     with otjobs.executing(mail.carrier, worker="w1"):
         pass
@@ -58,10 +61,22 @@ def test_a_job_and_its_child_are_one_trace(captured):
     child = dict(one([s for s in captured.executions if s.name == "execute mail"]).attributes)
     child.pop(a.CPU_SECONDS)
     assert child == {
-        a.SYSTEM: "custom", a.OPERATION_TYPE: "process", a.OPERATION_NAME: "execute", a.QUEUE: "mails",
-        a.JOB_ID: "m1", a.JOB_TYPE: "mail", a.ATTEMPT: 1, a.WORKER: "w1", a.OUTCOME: "success", a.DISPATCHED: 0,
-        a.ENQUEUED_AT: captured.dispatches[1].start_time, a.PARENT_ID: "o1", a.PARENT_TYPE: "order",
-        a.PARENT_ATTEMPT: 1, a.WORKFLOW_TYPE: "order", a.WORKFLOW_STARTED_AT: captured.dispatches[0].start_time,
+        a.SYSTEM: "custom",
+        a.OPERATION_TYPE: "process",
+        a.OPERATION_NAME: "execute",
+        a.QUEUE: "mails",
+        a.JOB_ID: "m1",
+        a.JOB_TYPE: "mail",
+        a.ATTEMPT: 1,
+        a.WORKER: "w1",
+        a.OUTCOME: "success",
+        a.DISPATCHED: 0,
+        a.ENQUEUED_AT: captured.dispatches[1].start_time,
+        a.PARENT_ID: "o1",
+        a.PARENT_TYPE: "order",
+        a.PARENT_ATTEMPT: 1,
+        a.WORKFLOW_TYPE: "order",
+        a.WORKFLOW_STARTED_AT: captured.dispatches[0].start_time,
     }
     assert parent.attributes[a.DISPATCHED] == 1
     assert parent.kind is SpanKind.CONSUMER
@@ -82,7 +97,10 @@ def test_a_retry_is_a_sibling_linked_to_the_attempt_before(captured):
     assert two.attributes[a.ENQUEUED_AT] == captured.dispatches[0].start_time
     assert two.attributes[a.PUBLISHED_AT] > one_.start_time
     assert two.attributes[a.DUE_AT] > two.attributes[a.PUBLISHED_AT]
-    assert [link.context.span_id for link in two.links] == [captured.dispatches[0].context.span_id, one_.context.span_id]
+    assert [link.context.span_id for link in two.links] == [
+        captured.dispatches[0].context.span_id,
+        one_.context.span_id,
+    ]
     assert one_.status.status_code is StatusCode.UNSET
 
 
@@ -104,7 +122,12 @@ def test_link_mode_gives_each_attempt_its_own_trace_and_one_workflow(captured, e
 
 @pytest.mark.parametrize(
     ("error", "outcome"),
-    [(ValueError("x"), "failure"), (SystemExit(1), "failure"), (KeyboardInterrupt(), "failure"), (asyncio.CancelledError(), "cancelled")],
+    [
+        (ValueError("x"), "failure"),
+        (SystemExit(1), "failure"),
+        (KeyboardInterrupt(), "failure"),
+        (asyncio.CancelledError(), "cancelled"),
+    ],
 )
 def test_every_exception_ends_the_span_and_goes_on(captured, error, outcome):
     with pytest.raises(type(error)), otjobs.executing(None, job_type="a"):
@@ -125,10 +148,31 @@ def test_a_failed_publish_is_an_error_is_not_current_and_no_child(captured):
 
 @pytest.mark.parametrize(
     "garbage",
-    ["", "x", "{", "[1]", "null", b"\xff\xfe", 7, 1.5, [1], object(), {1: 2}, {"traceparent": "zz"}, {"traceparent": 5},
-     {"traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-01"}, {"attempt": "-1", "enqueued_at": "9" * 30, "type": ["x"]},
-     {"id": "x" * 2000}, {"workflow": "nonsense"}, "y" * (MAX_BYTES + 1), {"a": "b" * MAX_BYTES * 2}, {str(i): "" for i in range(999)},
-     "[" * 10000, {"baggage": "=;=,,%%%"}, {"parent_id": "1", "parent_attempt": "many"}],
+    [
+        "",
+        "x",
+        "{",
+        "[1]",
+        "null",
+        b"\xff\xfe",
+        7,
+        1.5,
+        [1],
+        object(),
+        {1: 2},
+        {"traceparent": "zz"},
+        {"traceparent": 5},
+        {"traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-01"},
+        {"attempt": "-1", "enqueued_at": "9" * 30, "type": ["x"]},
+        {"id": "x" * 2000},
+        {"workflow": "nonsense"},
+        "y" * (MAX_BYTES + 1),
+        {"a": "b" * MAX_BYTES * 2},
+        {str(i): "" for i in range(999)},
+        "[" * 10000,
+        {"baggage": "=;=,,%%%"},
+        {"parent_id": "1", "parent_attempt": "many"},
+    ],
 )
 def test_garbage_never_reaches_the_job(captured, garbage):
     ran = False
@@ -209,13 +253,17 @@ def test_the_route_is_the_trigger_even_from_an_inner_span(captured):
     tracer = captured.provider.get_tracer("web")
     with otjobs.dispatching("warm-up"):
         pass
-    with tracer.start_as_current_span("GET /orders/{id}", kind=SpanKind.SERVER, attributes={"http.route": "/orders/{id}"}):
+    with tracer.start_as_current_span(
+        "GET /orders/{id}", kind=SpanKind.SERVER, attributes={"http.route": "/orders/{id}"}
+    ):
         with tracer.start_as_current_span("inner"), otjobs.dispatching("a"):
             pass
     with otjobs.trigger("schedule", "nightly"), otjobs.dispatching("b"):
         pass
     assert [(s.attributes[a.TRIGGER], s.attributes[a.TRIGGER_NAME]) for s in captured.dispatches] == [
-        ("manual", ""), ("request", "/orders/{id}"), ("schedule", "nightly"),
+        ("manual", ""),
+        ("request", "/orders/{id}"),
+        ("schedule", "nightly"),
     ]
 
 

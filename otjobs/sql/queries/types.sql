@@ -8,8 +8,8 @@ SELECT
     countIf(outcome NOT IN ('success', 'retry', 'running', 'cancelled')) AS failed,
     round(quantileExactInclusiveOrNull(0.5)(run_seconds), 6) AS run_p50_seconds,
     round(quantileExactInclusiveOrNull(0.95)(run_seconds), 6) AS run_p95_seconds,
-    round(sum(run_seconds), 6) AS run_seconds
+    round(sum(run_seconds), 6) AS total_run_seconds
 FROM attempts
 WHERE enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR enqueued_at IS NULL
 GROUP BY system, job_type
-ORDER BY run_seconds DESC
+ORDER BY total_run_seconds DESC
