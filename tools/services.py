@@ -1,0 +1,45 @@
+"""`make services`: get every real part this platform offers, and say what is there.
+
+Parts named on the command line are got; without a name: clickhouse, collector, redis.
+RabbitMQ is larger and asked for by name: `python tools/services.py rabbitmq`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import clickhouse
+import collector
+import packages
+
+PARTS = {
+    "redis": lambda: packages.install("redis-server", "redis-server"),
+    "rabbitmq": lambda: packages.install("rabbitmq-server", "rabbitmq-server"),
+    "clickhouse": clickhouse.fetch,
+    "collector": collector.build,
+}
+
+
+def main(names: list[str]) -> int:
+    """Get the named parts one after the other; return 1 if one of them is missing at the end."""
+    missing = []
+    for name in names or ["redis", "clickhouse", "collector"]:
+        if name not in PARTS:
+            print(f"no such part: {name}; there are {', '.join(PARTS)}")
+            return 2
+        try:
+            got = PARTS[name]()
+        except SystemExit as problem:
+            print(f"{name}: {problem}", flush=True)
+            got = False
+        if not got:
+            missing.append(name)
+        print(f"{name}: {'ready' if got else 'MISSING'}", flush=True)
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
