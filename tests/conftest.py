@@ -1,38 +1,37 @@
-"""Fixtures that start the real parts, once a session."""
+"""Fixtures every test may use: the real parts, one of each per run."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+# `import parts` works from every folder of tests.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import parts
 
-
-@pytest.fixture(scope="session")
-def clickhouse(tmp_path_factory):
-    """A real ClickHouse server; tests use databases or tables of their own."""
-    with parts.clickhouse_server(tmp_path_factory.mktemp("clickhouse")) as server:
-        yield server
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")
-def redis_url(tmp_path_factory):
-    """A real Redis server."""
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server's URL."""
     with parts.redis_server(tmp_path_factory.mktemp("redis")) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def collector_binary():
-    """The real collector."""
-    return parts.collector_binary()
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.ClickHouse]:
+    """A real ClickHouse server; make a database of your own in it."""
+    with parts.clickhouse_server(tmp_path_factory.mktemp("clickhouse")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def free_port():
-    """A function that finds a free port."""
-    return parts.free_port
+def collector_binary() -> Path:
+    """The collector built from collector/builder.yaml."""
+    return parts.collector_binary()

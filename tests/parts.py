@@ -1,128 +1,289 @@
-"""The real parts of the tests: where they are, how they are started, and what a test without one does."""
+"""The real parts tests run against, and what to do where one is missing.
+
+`require(part)` skips with one line that says how to get the part, or fails where `OTJOBS_TEST_REQUIRE` names it
+(a comma list, or `all`). The fixtures in conftest.py use these; tests that need a second or an odd server call them.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
 ROOT = Path(__file__).resolve().parent.parent
-_spec = importlib.util.spec_from_file_location("otjobs_services", ROOT / "tools" / "services.py")
-services = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(services)
+TOOLS = ROOT / "tools"
+SYSTEM_PATH = "/usr/sbin:/usr/lib/rabbitmq/bin:/usr/local/sbin:/usr/local/go/bin:/sbin"
 
 
-def missing(part: str, why: str) -> None:
-    """Skip the test that needs a part, or fail it where `OTJOBS_TEST_REQUIRE` names the part or is `all`."""
-    required = {name.strip() for name in os.environ.get("OTJOBS_TEST_REQUIRE", "").split(",")}
-    text = f"needs {part}: {why}; get it with `make services`"
-    if required & {part, "all"}:
-        pytest.fail(text)
-    pytest.skip(text)
+def tool(name: str):
+    """Import tools/<name>.py."""
+    if str(TOOLS) not in sys.path:
+        sys.path.insert(0, str(TOOLS))
+    return importlib.import_module(name)
+
+
+def program(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path=SYSTEM_PATH)
+
+
+# What tells that a part is there, and how to get it.
+def _library() -> bool:
+    return tool("clickhouse").library().exists()
+
+
+def _collector() -> bool:
+    return tool("collector").binary().exists()
+
+
+def _chdb() -> bool:
+    return importlib.util.find_spec("chdb") is not None
+
+
+PARTS = {
+    "redis": (lambda: bool(program("redis-server")), "make services"),
+    "clickhouse": (_library, "make services"),
+    "collector": (_collector, "make services (needs Go)"),
+    "rabbitmq": (lambda: bool(program("rabbitmq-server")), "python tools/services.py rabbitmq"),
+    "go": (lambda: bool(program("go")), "install Go 1.25 or newer"),
+    "chdb": (_chdb, "pip install 'otjobs[embedded]'"),
+}
+# Too large or too slow to get for `all` to mean them: they fail only when named.
+OPTIONAL = frozenset({"rabbitmq"})
+
+
+def required(part: str) -> bool:
+    """Return whether a missing part is a failure here."""
+    names = {name.strip() for name in os.environ.get("OTJOBS_TEST_REQUIRE", "").split(",")}
+    return part in names or ("all" in names and part not in OPTIONAL)
+
+
+def missing(part: str, why: str) -> NoReturn:
+    """Skip, or fail where the part is required."""
+    if required(part):
+        pytest.fail(f"{part} is required here (OTJOBS_TEST_REQUIRE) but {why}", pytrace=False)
+    pytest.skip(f"{part}: {why}")
+
+
+def require(part: str) -> None:
+    """Skip or fail the test unless the part is there."""
+    there, how = PARTS[part]
+    if not there():
+        missing(part, f"not there; get it with: {how}")
 
 
 def free_port() -> int:
+    """Return a loopback port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
-def wait_until(condition, seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.05)
-    pytest.fail(f"waited {seconds} s and still not: {what}")
+def wait_until(check, *, seconds: float = 30.0, what: str = "it", every: float = 0.05):
+    """Return the first true value of `check()`; raise TimeoutError after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {seconds} s for {what}")
+        time.sleep(every)
 
 
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.3)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@contextlib.contextmanager
-def process(command, log: Path, **options):
-    """Run a process for the length of the block; it is stopped, or killed after 20 s."""
-    with log.open("ab") as out:
-        child = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, **options)
+def http_ok(url: str) -> bool:
     try:
-        yield child
-    finally:
-        if child.poll() is None:
-            child.terminate()
-            try:
-                child.wait(20)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+class Process:
+    """A child process in a session of its own, its output in a file, ended with everything it started."""
+
+    def __init__(
+        self, command: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self.popen = subprocess.Popen(
+                [str(part) for part in command],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=dict(env) if env is not None else None,
+                cwd=cwd,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def running(self) -> bool:
+        return self.popen.poll() is None
+
+    def output(self, last: int = 4000) -> str:
+        return self.log.read_text(errors="replace")[-last:] if self.log.exists() else ""
+
+    def wait_ready(self, check, *, seconds: float, what: str) -> None:
+        def ready() -> bool:
+            if not self.running():
+                raise RuntimeError(f"{what} ended with {self.popen.returncode}:\n{self.output()}")
+            return bool(check())
+
+        try:
+            wait_until(ready, seconds=seconds, what=what)
+        except TimeoutError as problem:
+            raise RuntimeError(f"{problem}:\n{self.output()}") from None
+
+    def signal(self, number: int) -> None:
+        if self.running():
+            self.popen.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL to the whole session."""
+        try:
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.popen.wait()
+
+    def stop(self, seconds: float = 10.0) -> int:
+        """SIGTERM, then SIGKILL after `seconds`; return the exit status."""
+        self.signal(signal.SIGTERM)
+        try:
+            self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pass
+        self.kill()
+        return self.popen.returncode
 
 
 @dataclass
 class ClickHouse:
-    """A running server."""
+    """A real ClickHouse server on loopback."""
 
     http_port: int
     tcp_port: int
     folder: Path
+    process: Process | None = None
+    config: Path | None = None
 
     @property
     def url(self) -> str:
-        return f"http://default:@127.0.0.1:{self.http_port}/otjobs"
+        """The server's URL without a database; `database_url` has one."""
+        return f"http://default:@127.0.0.1:{self.http_port}"
 
+    def database_url(self, database: str) -> str:
+        return f"{self.url}/{database}"
 
-@contextlib.contextmanager
-def clickhouse_server(folder: Path, config: Path | None = None):
-    """Run a real ClickHouse server on free ports."""
-    library = services.clickhouse_path()
-    if not library.exists():
-        missing("clickhouse", "a real ClickHouse server")
-    server = ClickHouse(free_port(), free_port(), folder)
-    data = folder / "data"
-    data.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(ROOT / "tools" / "clickhouse_server.py"), str(library), str(data)]
-    command += [str(server.http_port), str(server.tcp_port), *([str(config)] if config else [])]
+    def query(self, sql: str, *, data: bytes = b"") -> str:
+        """Run one statement over HTTP and return the text of the answer; raise RuntimeError with the server's message."""
+        from urllib.parse import quote
 
-    def pings() -> bool:
+        url = f"http://127.0.0.1:{self.http_port}/"
+        request = urllib.request.Request(
+            f"{url}?query={quote(sql)}" if data else url, data=data or sql.encode(), method="POST"
+        )
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/ping", timeout=1) as reply:
-                return reply.status == 200
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as problem:
+            raise RuntimeError(problem.read().decode(errors="replace")) from None
+
+    def start(self) -> None:
+        command = [
+            sys.executable,
+            TOOLS / "clickhouse_server.py",
+            "--http-port",
+            str(self.http_port),
+            "--tcp-port",
+            str(self.tcp_port),
+        ]
+        command += ["--data", self.folder / "data", "--with-parent"]
+        if self.config:
+            command += ["--config", self.config]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.process = Process(command, log=self.folder / "server.log")
+        self.process.wait_ready(
+            lambda: http_ok(f"http://127.0.0.1:{self.http_port}/ping"), seconds=60, what="ClickHouse"
+        )
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.stop()
+
+
+@contextmanager
+def clickhouse_server(folder: Path, *, config: Path | None = None) -> Iterator[ClickHouse]:
+    """Run a real ClickHouse server on free ports with its data below `folder`."""
+    require("clickhouse")
+    server = ClickHouse(http_port=free_port(), tcp_port=free_port(), folder=folder, config=config)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """Run a Redis server on a free port without persistence, and give its URL."""
+    require("redis")
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [
+        program("redis-server"),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        folder,
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
+    process = Process(command, log=folder / "redis.log")
+
+    def answers() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as wire:
+                wire.sendall(b"PING\r\n")
+                return wire.recv(16).startswith(b"+PONG")
         except OSError:
             return False
 
-    with process(command, folder / "clickhouse.log") as child:
-        wait_until(lambda: pings() or child.poll() is not None, 60, "ClickHouse answers")
-        if child.poll() is not None:
-            pytest.fail("ClickHouse ended: " + (folder / "clickhouse.log").read_text(errors="replace")[-2000:])
-        yield server
-
-
-@contextlib.contextmanager
-def redis_server(folder: Path):
-    """Run a real Redis server on a free port; gives its URL."""
-    if not shutil.which("redis-server"):
-        missing("redis", "a Redis server")
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    with process(command, folder / "redis.log"):
-        wait_until(lambda: answers(port), 20, "Redis answers")
+    try:
+        process.wait_ready(answers, seconds=20, what="Redis")
         yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.stop()
 
 
-def collector_binary() -> str:
-    """Return the path of the collector built from `collector/builder.yaml`."""
-    path = services.collector_path()
-    if not path.exists():
-        missing("collector", "the collector built from collector/builder.yaml")
-    return str(path)
+def collector_binary() -> Path:
+    """Return the collector built from collector/builder.yaml."""
+    require("collector")
+    return tool("collector").binary()
