@@ -35,6 +35,12 @@ def with_composite(context: Context, group_id: str, roots: int | None) -> Contex
     return otel_context.set_value(_COMPOSITE, (group_id, roots), context)
 
 
+def composite_in(context: Context) -> tuple[str, int | None] | None:
+    """Return (group id, roots) of the composite that is dispatched in this context."""
+    value: Any = otel_context.get_value(_COMPOSITE, context)
+    return value  # type: ignore[no-any-return]
+
+
 @contextmanager
 def labels(**values: object) -> Iterator[None]:
     """Give labels (`otjobs.label.*`) to every job dispatched inside the block; child jobs inherit them."""
@@ -76,8 +82,8 @@ def inherit(job: Job, execution: Execution | None, context: Context) -> None:
         found.update(parent.labels)
     elif not job.trigger:
         job.trigger, job.trigger_name = origin.find_trigger(context)
-    group = otel_context.get_value(_COMPOSITE, context)
-    if isinstance(group, tuple):
+    group = composite_in(context)
+    if group is not None:
         job.group_id = job.group_id or group[0]
         if execution is None and job.roots is None:
             job.roots = group[1]

@@ -21,7 +21,7 @@ from otjobs import job as jobs
 from otjobs.carrier import Carrier, encode
 from otjobs.config import settings
 from otjobs.errors import guard, warn
-from otjobs.inherit import execution_in, inherit, labels, trace_of, with_composite, with_execution
+from otjobs.inherit import composite_in, execution_in, inherit, labels, trace_of, with_composite, with_execution
 from otjobs.providers import own_service, tracer
 from otjobs.wire import attributes_of, is_cancellation, job_from, next_carrier, record_error
 
@@ -143,13 +143,17 @@ class Execution:
         "error",
         "error_type",
         "job",
+        "observed",
         "outcome",
         "span",
         "started_at",
         "workflow_id",
     )
 
-    def __init__(self, job: Job, carrier: Carrier, *, cpu: bool = True, started_at: int | None = None) -> None:
+    def __init__(
+        self, job: Job, carrier: Carrier, *, cpu: bool = True, started_at: int | None = None, observed: bool = False
+    ) -> None:
+        self.observed = observed
         self.job = job
         self.carrier = carrier
         self._children: set[int] = set()
@@ -187,7 +191,7 @@ class Execution:
         """Make the span current, with the job's baggage, and let beacons be sent."""
         context = with_execution(trace.set_span_in_context(self.span, self.context), self)
         self._token = otel_context.attach(context)
-        if self.span.is_recording():
+        if self.span.is_recording() and not self.observed:
             beacon.watch(self)
 
     def deactivate(self) -> None:
@@ -277,7 +281,11 @@ class Execution:
         outcome = self.outcome or outcome or ("success" if error is None else "failure")
         error = self.error if self.error is not None else error
         error_type = self.error_type or error_type or ("" if error is None else type(error).__name__)
-        late: dict[str, Any] = {a.OUTCOME: outcome, a.DISPATCHED: len(self._children)}
+        late: dict[str, Any] = {a.OUTCOME: outcome}
+        if self.observed:
+            late[a.OBSERVED] = True  # and what it dispatched is unknown
+        else:
+            late[a.DISPATCHED] = len(self._children)
         if self.dead_letter:
             late[a.DEAD_LETTER] = True
         if error_type and outcome != "success":
@@ -376,6 +384,9 @@ def composite(kind: str, *, group_id: str = "", roots: int | None = None) -> Ite
         context = trace.set_span_in_context(span, context)
     if execution_in(context) is not None:
         roots = None
+    outer = composite_in(context)
+    if outer is not None:  # a composite inside a composite: the outermost counts the roots
+        roots = outer[1]
     token = otel_context.attach(with_composite(context, group_id, roots))
     try:
         yield
