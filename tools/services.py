@@ -12,8 +12,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import clickhouse
-import collector
 import packages
+
+import collector
 
 PARTS = {
     "redis": lambda: packages.install("redis-server", "redis-server"),

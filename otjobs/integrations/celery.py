@@ -66,7 +66,7 @@ class CeleryInstrumentor(BaseInstrumentor):
         for signal, receiver in _SIGNALS:
             signal.connect(receiver, weak=False, dispatch_uid=f"otjobs:{receiver.__name__}")
 
-    def _uninstrument(self, **kwargs: Any) -> None:
+    def _uninstrument(self, **_: Any) -> None:
         for owner, name, _ in _WRAPPED:
             unwrap(owner, name)
         for signal, receiver in _SIGNALS:
@@ -102,7 +102,7 @@ def _step_back() -> None:
     if _stock_instrument is None:
         _stock_instrument = stock._instrument  # noqa: SLF001
 
-    def nothing(self: Any, **kwargs: Any) -> None:
+    def nothing(*_: Any, **__: Any) -> None:
         _log.info(message)
 
     stock._instrument = nothing  # noqa: SLF001

@@ -1,15 +1,19 @@
-"""Celery's running side: the execute span from `task_prerun` to `task_postrun`, both in the process that runs the task."""
+"""Celery's running side: the execute span, from `task_prerun` to `task_postrun` in the process that runs the task."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otjobs import spans
 from otjobs.carrier import Carrier, decode
 from otjobs.config import settings
 from otjobs.errors import guard
+from otjobs.integrations import celery_publish
 from otjobs.integrations.celery_publish import HEADER, RECEIVED, SYSTEM, timestamp
+
+if TYPE_CHECKING:
+    from otjobs.job import Job
 
 _RUNNING: Final = "otjobs_execution"
 _OUTCOMES: Final = {"SUCCESS": "success", "FAILURE": "failure", "RETRY": "retry", "IGNORED": "success"}
@@ -18,7 +22,7 @@ in_pool_child = False
 """True in the child processes of a prefork pool."""
 
 
-def read(request: Any, task_name: str, job_id: str, *, worker: str = "") -> tuple[Carrier, spans.Job]:
+def read(request: Any, task_name: str, job_id: str, *, worker: str = "") -> tuple[Carrier, Job]:
     """Return the carrier and the attempt that a task request (of the child or the main process) describes."""
     carried = _header(request, HEADER)
     if carried is None:
@@ -103,6 +107,8 @@ def postrun(task: Any = None, retval: Any = None, state: str | None = None, **_:
         error = retval if isinstance(retval, BaseException) else None
         outcome = _OUTCOMES.get(state, "failure")
         if state == "RETRY":
+            if task.request.is_eager:
+                celery_publish.eager_retries[execution.job_id] = execution.next_carrier(identity=False)
             _end_retry(execution, error)
             return
         if state == "REJECTED":

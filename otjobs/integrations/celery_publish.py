@@ -29,6 +29,10 @@ RECEIVED: Final = "otjobs_received_at"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+eager_retries: dict[str, dict[str, str]] = {}
+"""Carriers of eager retries that are about to run, by job id."""
+
+
 class _Sending:
     """One call of `send_task`: its dispatch, once the message is made."""
 
@@ -153,6 +157,11 @@ def _eager(task: Any, kwargs: dict[str, Any]) -> spans.Dispatch | None:
         execution.set_outcome("retry", error=execution.error, error_type=execution.error_type)
         kwargs["headers"] = headers
         return None
+    if kwargs.get("retries") and task_id in eager_retries:
+        # Celery runs an eager retry after the attempt has ended, so its carrier waits here.
+        headers[HEADER] = eager_retries.pop(task_id)
+        kwargs["headers"] = headers
+        return None
     queue = ""
     with guard("the queue of an eager job is unknown"):
         route = task.app.amqp.router.route({}, task.name)
@@ -172,7 +181,7 @@ def _eager(task: Any, kwargs: dict[str, Any]) -> spans.Dispatch | None:
     return dispatch
 
 
-def beat_apply_async(wrapped: Callable[..., Any], beat: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def beat_apply_async(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Say that a schedule triggers the job (wrapper of `celery.beat.Scheduler.apply_async`)."""
     entry = args[0] if args else kwargs.get("entry")
     with trigger("schedule", str(getattr(entry, "name", ""))):

@@ -1,4 +1,4 @@
-"""Celery's main worker process: what it alone sees (killed, expired, revoked, unknown jobs) and when spans must leave."""
+"""Celery's main worker process: what it alone sees (killed, expired, revoked jobs) and when spans must leave."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def announce_revoked(wrapped: Callable[..., Any], request: Any, args: tuple[Any,
     return _observe(request, outcome, reason, lambda: wrapped(*args, **kwargs))
 
 
-def reject(wrapped: Callable[..., Any], request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def reject(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Note that a killed attempt's message goes back to the queue (wrapper of `Request.reject`)."""
     observed = _observing.get()
     if observed is not None:

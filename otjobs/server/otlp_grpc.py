@@ -62,7 +62,7 @@ def server(receiver: Receiver, host: str, port: int) -> tuple[Any, int]:
             receiver.admission.give_back(len(body))
         raise AssertionError  # abort raises
 
-    async def dropped(_body: bytes, _context: Any) -> bytes:  # noqa: RUF029  (the interface is asynchronous)
+    async def dropped(_body: bytes, _context: Any) -> bytes:
         return b""
 
     made = grpc.aio.server(options=_OPTIONS)

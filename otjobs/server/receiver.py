@@ -61,7 +61,7 @@ class Receiver:
             warn("spans were rejected", reasons, count=sum(rejected.values()))
         return answer
 
-    def _decode(self, body: bytes, is_json: bool) -> tuple[Batch, Counter[str]]:  # noqa: FBT001
+    def _decode(self, body: bytes, is_json: bool) -> tuple[Batch, Counter[str]]:
         left_out: Counter[str] = Counter()
         if is_json:
             request, left_out = parse_json(body)

@@ -1,9 +1,9 @@
 """A ClickHouse-compatible HTTP port over chDB, for clickhouse-connect, curl and the otjobs command line.
 
-What it knows of https://clickhouse.com/docs/interfaces/http: `/ping`; statements by GET (read only) and POST, in `query`,
-in the body or in both; `database`, `default_format`, `param_*` and settings as parameters or headers; compressed bodies;
-errors with their code. What it does not know: users, sessions, external tables, ClickHouse's own block compression,
-compressed answers. Raw SQL goes through unchanged: whoever reaches the port may do what the process may.
+What it knows of https://clickhouse.com/docs/interfaces/http: `/ping`; statements by GET (read only) and POST, in
+`query`, in the body or in both; `database`, `default_format`, `param_*` and settings as parameters or headers;
+compressed bodies; errors with their code. What it does not know: users, sessions, external tables, ClickHouse's own
+block compression, compressed answers. Raw SQL goes through: whoever reaches the port may do what the process may.
 """
 
 from __future__ import annotations

@@ -15,12 +15,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DATABASE: Final = "otjobs"
-COLUMNS: Final = tuple(  # noqa: SIM905  (reads better as a line of names)
-    (
-        "Timestamp TraceId SpanId ParentSpanId TraceState SpanName SpanKind ServiceName ResourceAttributes ScopeName "
-        "ScopeVersion SpanAttributes Duration StatusCode StatusMessage Events.Timestamp Events.Name Events.Attributes "
-        "Links.TraceId Links.SpanId Links.TraceState Links.Attributes"
-    ).split()
+COLUMNS: Final = tuple(
+    [
+        "Timestamp",
+        "TraceId",
+        "SpanId",
+        "ParentSpanId",
+        "TraceState",
+        "SpanName",
+        "SpanKind",
+        "ServiceName",
+        "ResourceAttributes",
+        "ScopeName",
+        "ScopeVersion",
+        "SpanAttributes",
+        "Duration",
+        "StatusCode",
+        "StatusMessage",
+        "Events.Timestamp",
+        "Events.Name",
+        "Events.Attributes",
+        "Links.TraceId",
+        "Links.SpanId",
+        "Links.TraceState",
+        "Links.Attributes",
+    ]
 )
 """The columns of the landing table, in the order of the collector's ClickHouse exporter."""
 
