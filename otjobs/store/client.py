@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DATABASE: Final = "otjobs"
-COLUMNS: Final = tuple(
-    [
+COLUMNS: Final = (
+    
         "Timestamp",
         "TraceId",
         "SpanId",
@@ -39,7 +39,7 @@ COLUMNS: Final = tuple(
         "Links.SpanId",
         "Links.TraceState",
         "Links.Attributes",
-    ]
+    ,
 )
 """The columns of the landing table, in the order of the collector's ClickHouse exporter."""
 
