@@ -133,6 +133,9 @@ def _parse_span_by_span(document: dict[str, Any], rejected: Counter[str]) -> Exp
                 scope = target.scope_spans.add()
                 json_format.ParseDict({"scope": scope_spans.get("scope") or {}}, scope, ignore_unknown_fields=True)
                 for span in scope_spans.get("spans") or ():
+                    if not isinstance(span, dict):
+                        rejected[BAD_SPAN] += 1
+                        continue
                     try:
                         scope.spans.append(json_format.ParseDict(span, Span(), ignore_unknown_fields=True))
                     except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError):

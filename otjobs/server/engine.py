@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import re
+import time
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +14,8 @@ from otjobs.errors import FolderInUseError, MissingExtraError, ServerError
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+_log = logging.getLogger("otjobs.server")
 
 DATABASE: Final = "otjobs"
 _SETTING_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -27,7 +32,21 @@ _INSERT: Final = re.compile(
     rb"\s*(?P<head>INSERT\s+INTO\s+.{1,65536}?)\s+FORMAT\s+(?P<format>\w+)[ \t]*(?:\r?\n|;|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
+# Where chDB, which is `clickhouse local`, differs from a server: a bare expression is no statement.
+_AS_A_SERVER: Final = {"implicit_select": "0"}
 _NO_DATA: Final = re.compile(rb"\b(SELECT|VALUES|INFILE)\b", re.IGNORECASE)
+
+
+def _locked(file: Path) -> bool:
+    """Tell whether another process holds the lock on a file."""
+    try:
+        with file.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class UnknownSettingNameError(ValueError):
@@ -85,7 +104,8 @@ class Engine:
             handle = self._chdb.connect(str(self.folder))
             handle.query(statement("ping"))
         except Exception as error:
-            if "lock file" in str(error):
+            # chDB's words for it change with its version; the lock on this file is ClickHouse's own.
+            if _locked(self.folder / "status"):
                 raise FolderInUseError(self._folder_taken()) from None
             raise ServerError(f"cannot open the data folder {self.folder}: {error}") from error
         return handle
@@ -102,25 +122,18 @@ class Engine:
         )
 
     def _migrate(self) -> None:
-        try:
-            from otjobs.store import connect
-            from otjobs.store.migrate import migrate
-        except ImportError:  # DEVSCHEMA
-            import os
-
-            for s in open(os.environ["OTJOBS_DEVSCHEMA"]).read().split(";\n"):
-                t = "\n".join(x for x in s.splitlines() if not x.startswith("--")).strip()
-                if t:
-                    self._writer.query(
-                        t.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")
-                        .replace("CREATE VIEW", "CREATE VIEW IF NOT EXISTS")
-                        .replace("CREATE MATERIALIZED VIEW", "CREATE MATERIALIZED VIEW IF NOT EXISTS")
-                    )
-            return
+        from otjobs.store import connect
+        from otjobs.store.migrate import applied, migrate, migrations
 
         store = connect(f"chdb://{self.folder}")
         try:
-            migrate(store)
+            have, newest = applied(store), max(version for version, _, _ in migrations())
+            began = time.monotonic()
+            if have and max(have) < newest:
+                # Whoever waits for the ports shall know for what.
+                _log.info("bringing %s from schema version %d to %d", self.folder, max(have), newest)
+            if migrate(store):
+                _log.info("%s has schema version %d now (%.1f s)", self.folder, newest, time.monotonic() - began)
         finally:
             store.close()
 
@@ -150,7 +163,7 @@ class Engine:
         try:
             handle.query(statement("use_database"), "CSV", params={"database": database or DATABASE})
             template = statement("set_setting")
-            wanted = {**(settings or {}), **({"readonly": "2"} if read_only else {})}
+            wanted = {**_AS_A_SERVER, **(settings or {}), **({"readonly": "2"} if read_only else {})}
             for name, value in wanted.items():
                 if not _SETTING_NAME.fullmatch(name):
                     raise UnknownSettingNameError(name)

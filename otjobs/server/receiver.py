@@ -55,7 +55,7 @@ class Receiver:
             raise BusyError(f"the spans could not be stored: {error}") from error
         answer = ExportTraceServiceResponse()
         if rejected:
-            reasons = ", ".join(f"{count} × {reason}" for reason, count in sorted(rejected.items()))
+            reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(rejected.items()))
             answer.partial_success.rejected_spans = sum(rejected.values())
             answer.partial_success.error_message = reasons
             warn("spans were rejected", reasons, count=sum(rejected.values()))

@@ -39,7 +39,9 @@ class Client:
         return partial.rejected_spans, partial.error_message
 
     def sql(self, text: str, **params: str) -> list[list[Any]]:
-        given = {f"param_{k}": v for k, v in params.items()}
+        # ClickHouse reads parameters in its escaped form.
+        escapes = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t"})
+        given = {f"param_{k}": v.translate(escapes) for k, v in params.items()}
         answer = requests.post(
             f"http://{self.at.host}:{self.at.sql_port}/",
             params={"default_format": "JSONCompact", "output_format_json_quote_64bit_integers": "0", **given},

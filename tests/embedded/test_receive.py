@@ -121,7 +121,7 @@ def test_spans_with_impossible_ids_are_counted_and_their_neighbours_kept(embedde
     )  # fmt: skip
     count, reason = embedded.rejected(embedded.post(request.SerializeToString()))
     assert count == 4
-    assert reason == "1 × span id is not 8 bytes or all zero, 3 × trace id is not 16 bytes or all zero"
+    assert reason == "1 x span id is not 8 bytes or all zero, 3 x trace id is not 16 bytes or all zero"
     assert embedded.names("ids") == ["good 1", "good 2"]
     assert grpc_export(embedded, request).partial_success.rejected_spans == 4
 
@@ -181,10 +181,11 @@ def test_wrong_attribute_types_are_stored_as_they_are(embedded, span, request_of
 def test_ten_thousand_spans_in_one_request(embedded, span, request_of):
     request = request_of("many", *(span(attributes={"n": n, "text": "x" * 100}) for n in range(10_000)))
     assert embedded.rejected(embedded.post(request.SerializeToString())) == (0, "")
+    counts = "SELECT count(), uniqExact(SpanId) FROM otel_traces WHERE ServiceName = 'many'"
+    assert embedded.sql(counts) == [[10_000, 10_000]]
+    # Sent once more, as after a lost answer: the same block is not stored twice.
     assert grpc_export(embedded, request) == ExportTraceServiceResponse()
-    assert embedded.sql("SELECT count(), uniqExact(SpanId) FROM otel_traces WHERE ServiceName = 'many'") == [
-        [20_000, 10_000]
-    ]
+    assert embedded.sql(counts) == [[10_000, 10_000]]
 
 
 def _json_span(name: str, number: int, **more):
@@ -219,7 +220,7 @@ def test_json_spans_that_cannot_be_read_do_not_cost_their_neighbours(embedded):
     answer = embedded.post(_json_body("badjson", *spans), **{"Content-Type": "application/json"})
     partial = answer.json()["partialSuccess"]
     assert partial["rejectedSpans"] == "4"
-    assert "2 × span does not follow the OTLP JSON mapping" in partial["errorMessage"]
+    assert "2 x span does not follow the OTLP JSON mapping" in partial["errorMessage"]
     assert embedded.names("badjson") == ["also good", "good"]
 
 

@@ -15,7 +15,7 @@ def base(embedded) -> str:
 
 @pytest.fixture
 def client(embedded):
-    made = clickhouse_connect.get_client(host=embedded.at.host, port=embedded.at.sql_port)
+    made = clickhouse_connect.get_client(host=embedded.at.host, port=embedded.at.sql_port, tz_mode="aware")
     yield made
     made.close()
 
