@@ -1,0 +1,2 @@
+-- Which jobs an alert is about: alerts know no variables.
+true
