@@ -6,11 +6,11 @@ moment of sending. The thread flushes after sending, so that the last sign of li
 
 from __future__ import annotations
 
-import heapq
-import itertools
+import math
 import os
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
@@ -24,32 +24,39 @@ from otjobs.errors import guard
 if TYPE_CHECKING:
     from otjobs.spans import Execution
 
-_condition = threading.Condition()
-_due: list[tuple[float, int, Execution]] = []
-_order = itertools.count()
+
+@dataclass(slots=True)
+class _Watched:
+    execution: Execution
+    due: float
+    """When the next beacon is to be sent, on the monotonic clock."""
+
+
+# Every job passes here and nearly none needs a beacon, so a job costs one write and one removal and no lock: single
+# dict operations are atomic. The thread looks at what is left when the first of them may be due.
+_running: dict[int, _Watched] = {}
+_wake = threading.Event()
+_wakes_at = math.inf
 _thread: threading.Thread | None = None
+_starting = threading.Lock()
 
 
 def watch(execution: Execution) -> None:
     """Send beacons for this attempt once it has lasted longer than the threshold."""
-    global _thread  # noqa: PLW0603
     after = settings().beacon_after
     if after <= 0:
         return
-    execution.beacons = True
-    with _condition:
-        was_empty = not _due
-        heapq.heappush(_due, (time.monotonic() + after, next(_order), execution))
-        if _thread is None:
-            _thread = threading.Thread(target=_run, name="otjobs-beacon", daemon=True)
-            _thread.start()
-        elif was_empty:
-            _condition.notify()
+    due = time.monotonic() + after
+    _running[id(execution)] = _Watched(execution, due)
+    if _thread is None:
+        _start()
+    if due < _wakes_at:
+        _wake.set()
 
 
 def forget(execution: Execution) -> None:
-    """Send no more beacons for this attempt; its entry is dropped when it comes up."""
-    execution.beacons = False
+    """Send no more beacons for this attempt."""
+    _running.pop(id(execution), None)
 
 
 def send(execution: Execution, interval: float) -> None:
@@ -72,42 +79,45 @@ def send(execution: Execution, interval: float) -> None:
     span.end(max(jobs.now(), execution.started_at))
 
 
-def _run() -> None:
-    while True:
-        with _condition:
-            while not _due:
-                _condition.wait()
-            wait = _due[0][0] - time.monotonic()
-            if wait > 0:
-                _condition.wait(wait)
-            ready = []
-            now = time.monotonic()
-            while _due and _due[0][0] <= now:
-                execution = heapq.heappop(_due)[2]
-                if execution.beacons:
-                    ready.append(execution)
-        if not ready:
-            continue
-        interval = settings().beacon_interval
-        for execution in ready:
-            with guard("a beacon could not be sent"):
-                send(execution, interval)
-        with _condition:
-            for execution in ready:
-                if execution.beacons:
-                    heapq.heappush(_due, (time.monotonic() + interval, next(_order), execution))
-        with guard("beacons could not be flushed"):
-            from otjobs import lifecycle
+def _start() -> None:
+    global _thread  # noqa: PLW0603
+    with _starting:
+        if _thread is None:
+            _thread = threading.Thread(target=_run, name="otjobs-beacon", daemon=True)
+            _thread.start()
 
-            lifecycle.flush()
-        ready.clear()
+
+def _run() -> None:
+    global _wakes_at  # noqa: PLW0603
+    while True:
+        _wake.clear()
+        _wakes_at = math.inf  # whoever comes while this thread looks around sets the event
+        _send_due()
+        _wakes_at = next_due = min((watched.due for watched in _running.copy().values()), default=math.inf)
+        _wake.wait(None if next_due == math.inf else max(0.0, next_due - time.monotonic()))
+
+
+def _send_due() -> None:
+    now = time.monotonic()
+    due = [(key, watched) for key, watched in _running.copy().items() if watched.due <= now]
+    if not due:
+        return
+    interval = settings().beacon_interval
+    for key, watched in due:
+        if key in _running:
+            with guard("a beacon could not be sent"):
+                send(watched.execution, interval)
+            watched.due = now + interval
+    with guard("beacons could not be flushed"):
+        from otjobs import lifecycle
+
+        lifecycle.flush()
 
 
 def _after_fork() -> None:
-    global _thread, _condition  # noqa: PLW0603
-    _condition = threading.Condition()
-    _due.clear()
-    _thread = None
+    global _thread, _wake, _wakes_at, _starting  # noqa: PLW0603
+    _wake, _starting, _wakes_at, _thread = threading.Event(), threading.Lock(), math.inf, None
+    _running.clear()
 
 
 if hasattr(os, "register_at_fork"):

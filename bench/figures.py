@@ -1,0 +1,28 @@
+"""What every benchmark does with its figures: medians, one table for people, one line of JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+median = statistics.median
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with aligned columns."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    print(f"\n{title}")
+    for row in (header, ["-" * width for width in widths], *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def emit(name: str, **figures: Any) -> None:
+    """Print the figures as one line of JSON."""
+    machine = {"cores": os.cpu_count(), "python": platform.python_version()}
+    print(json.dumps({"bench": name, **figures, **machine}), flush=True)
