@@ -115,7 +115,7 @@ def _send_due() -> None:
 
 
 def _after_fork() -> None:
-    global _thread, _wake, _wakes_at, _starting  # noqa: PLW0603
+    global _thread, _wake, _wakes_at, _starting
     _wake, _starting, _wakes_at, _thread = threading.Event(), threading.Lock(), math.inf, None
     _running.clear()
 
