@@ -1,14 +1,17 @@
 -- Attempts that ended badly in each interval, by job type; the types below the ten worst are one series.
 WITH events AS (
     {events}
-),
-worst AS (
-    SELECT job_type FROM events
-    GROUP BY job_type ORDER BY sum(failed + expired + rejected + lost) DESC, job_type LIMIT 10
 )
-SELECT $__timeInterval(assumeNotNull(minute)) AS time, if(job_type IN worst, toString(job_type), 'other types') AS type,
-    sum(failed + expired + rejected + lost) AS failures
-FROM events
+SELECT time, if(place <= 10, toString(job_type), 'other types') AS type, sum(bad) AS failures
+FROM (
+    SELECT time, job_type, bad, dense_rank() OVER (ORDER BY of_type DESC, job_type) AS place
+    FROM (
+        SELECT $__timeInterval(assumeNotNull(minute)) AS time, job_type, sum(failed + expired + rejected + lost) AS bad,
+            sum(bad) OVER (PARTITION BY job_type) AS of_type
+        FROM events
+        GROUP BY time, job_type
+        HAVING bad > 0
+    )
+)
 GROUP BY time, type
-HAVING failures > 0
 ORDER BY time, type

@@ -1,0 +1,94 @@
+"""Run what dashboards and alert rules ask, as Grafana would, on a store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+from macros import Range, expand, expand_alert
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GRAFANA = ROOT / "grafana"
+OVERVIEW, TRACE = "otjobs-overview", "otjobs-trace"
+
+
+def dashboards():
+    """Return every rendered dashboard by its uid."""
+    found = [json.loads(path.read_text()) for path in sorted((GRAFANA / "dashboards").glob("*.json"))]
+    return {dashboard["uid"]: dashboard for dashboard in found}
+
+
+def panels(dashboard):
+    """Return the panels that ask something, by title."""
+    found = dashboards()[dashboard]["panels"]
+    return {panel["title"]: panel for panel in found if panel.get("targets")}
+
+
+def alert_rules():
+    """Return every rendered alert rule by its uid."""
+    found = {}
+    for path in sorted((GRAFANA / "provisioning" / "alerting").iterdir()):
+        for group in yaml.safe_load(path.read_text()).get("groups", []):
+            found |= {rule["uid"]: rule for rule in group["rules"]}
+    return found
+
+
+def chosen(dashboard, variables=None):
+    """Return the values of a dashboard's variables: the given ones, else those it opens with."""
+    found = {v["name"]: v["current"]["value"] for v in dashboards()[dashboard]["templating"]["list"]}
+    unknown = set(variables or {}) - set(found)
+    assert not unknown, f"{dashboard} has no variable {unknown}"
+    return found | (variables or {})
+
+
+def panel_sql(dashboard, title, start, end, variables=None, *, interval_seconds=60):
+    """Return the SQL that ClickHouse gets from a panel."""
+    (target,) = panels(dashboard)[title]["targets"]
+    return expand(target["rawSql"], _range(start, end, interval_seconds), chosen(dashboard, variables))
+
+
+def run_panel(store, dashboard, title, start, end, variables=None, *, interval_seconds=60):
+    """Return the rows of a panel as dicts.
+
+    `start` and `end` are datetimes, cut to milliseconds; both ends belong to the range.
+    `variables` has a str or a list of str by name, `["$__all"]` for all; what is left out is as the dashboard opens.
+    """
+    return store.query(panel_sql(dashboard, title, start, end, variables, interval_seconds=interval_seconds)).dicts()
+
+
+def run_variable(store, dashboard, name, start, end, variables=None):
+    """Return the choices of a variable."""
+    (found,) = [v for v in dashboards()[dashboard]["templating"]["list"] if v["name"] == name]
+    sql = expand(found["query"]["rawSql"], _range(start, end), chosen(dashboard, variables))
+    return [row[0] for row in store.query(sql).rows]
+
+
+def alert_sql(uid, at):
+    """Return the SQL that ClickHouse gets from an alert rule that is evaluated at a datetime."""
+    query = alert_rules()[uid]["data"][0]
+    window, model = query["relativeTimeRange"], query["model"]
+    now = _ms(at)
+    found = Range(now - window["from"] * 1000, now - window["to"] * 1000, model["intervalMs"])
+    return expand_alert(model["rawSql"], found)
+
+
+def firing(store, uid, at):
+    """Return the labels of the instances of a rule that are above or below its threshold: a list of tuples."""
+    answer = store.query(alert_sql(uid, at))
+    condition = alert_rules()[uid]["data"][1]["model"]["conditions"][0]["evaluator"]
+    beyond = {"gt": float.__gt__, "lt": float.__lt__}[condition["type"]]
+    return [row[:-1] for row in answer.rows if beyond(float(row[-1]), float(condition["params"][0]))]
+
+
+def types(store, sql):
+    """Return the names and ClickHouse types of a query's columns, in order."""
+    return {row[0]: row[1] for row in store.query(f"DESCRIBE TABLE ({sql})").rows}
+
+
+def _ms(moment):
+    return int(moment.timestamp() * 1000)
+
+
+def _range(start, end, interval_seconds=60):
+    return Range(_ms(start), _ms(end), interval_seconds * 1000)
