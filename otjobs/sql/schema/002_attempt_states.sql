@@ -10,6 +10,7 @@
 
 CREATE TABLE IF NOT EXISTS {database}.attempt_states
 (
+    hour DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
     system LowCardinality(String),
     queue LowCardinality(String),
     job_type LowCardinality(String),
@@ -44,12 +45,13 @@ CREATE TABLE IF NOT EXISTS {database}.attempt_states
     trigger_name SimpleAggregateFunction(max, LowCardinality(String)),
     group_id SimpleAggregateFunction(max, String) CODEC(ZSTD(1)),
     label_pairs SimpleAggregateFunction(groupUniqArrayArray, Array(Tuple(String, String))) CODEC(ZSTD(1)),
+    INDEX idx_enqueued enqueued_at TYPE minmax GRANULARITY 1,
     INDEX idx_job job_id TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX idx_workflow workflow_id TYPE bloom_filter(0.001) GRANULARITY 1
 )
 ENGINE = AggregatingMergeTree
-PARTITION BY toDate(ifNull(enqueued_at, toDateTime64(0, 9, 'UTC')), 'UTC')
-ORDER BY (system, queue, job_type, enqueued_at, workflow_id, job_id, attempt)
+PARTITION BY toDate(hour)
+ORDER BY (hour, system, queue, job_type, enqueued_at, workflow_id, job_id, attempt)
 SETTINGS non_replicated_deduplication_window = 1000, allow_nullable_key = 1, ttl_only_drop_parts = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.attempt_states_mv TO {database}.attempt_states
@@ -61,6 +63,8 @@ AS WITH
     toDateTime64('2261-01-01 00:00:00', 9, 'UTC') AS far,
     x -> fromUnixTimestamp64Nano(least(toInt64OrZero(a[x]), toInt64(9183110400000000000)), 'UTC') AS moment,
     toInt64OrZero(a['otjobs.job.enqueued_at']) AS enqueued,
+    toInt64OrZero(a['otjobs.job.first_started_at']) AS first_start,
+    ns -> least(greatest(ns, toInt64(86400000000000)), toInt64(4291747200000000000)) AS key_ns,
     fromUnixTimestamp64Nano(toUnixTimestamp64Nano(Timestamp), 'UTC') AS span_start,
     fromUnixTimestamp64Nano(
         toUnixTimestamp64Nano(Timestamp) + if(Duration > 315360000000000000, 0, toInt64(Duration)), 'UTC') AS span_end,
@@ -69,11 +73,12 @@ AS WITH
     operation = 'process' AND said IN ('expired', 'cancelled', 'rejected') AND span_end = span_start AS unstarted,
     if(a['otjobs.workflow.id'] != '', a['otjobs.workflow.id'], TraceId) AS workflow
 SELECT
+    toStartOfHour(toDateTime(intDiv(multiIf(enqueued > 0, key_ns(enqueued), first_start > 0, key_ns(first_start), key_ns(toUnixTimestamp64Nano(Timestamp))), 1000000000), 'UTC')) AS hour,
     a['messaging.system'] AS system,
     if(a['otjobs.job.queue'] != '', a['otjobs.job.queue'], a['messaging.destination.name']) AS queue,
     a['otjobs.job.type'] AS job_type,
     if(enqueued > 0,
-        fromUnixTimestamp64Nano(least(greatest(enqueued, toInt64(86400000000000)), toInt64(5617641600000000000)), 'UTC'),
+        fromUnixTimestamp64Nano(key_ns(enqueued), 'UTC'),
         NULL) AS enqueued_at,
     workflow AS workflow_id,
     a['messaging.message.id'] AS job_id,

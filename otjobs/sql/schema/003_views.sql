@@ -1,4 +1,6 @@
 -- The contract views: attempts, jobs, workflows. Views only: they hold nothing and are right whenever the states are.
+-- Why fast: every filter on a key column (enqueued_at, system, queue, job_type, ids) reaches the states through the
+-- windows, because it is the same for all rows of a window; and the windows read the states in the order they lie in.
 
 -- Every known attempt, started, ended or still waiting, with what follows from its neighbours and from the clock.
 CREATE OR REPLACE VIEW {database}.attempt_rows
@@ -7,6 +9,7 @@ AS WITH
     (SELECT mapFromArrays(groupArray(service), groupArray(newest))
         FROM (SELECT service, max(newest) AS newest FROM {database}.service_clock GROUP BY service)) AS clocks,
     toDateTime64('2261-01-01 00:00:00', 9, 'UTC') AS far,
+    toDateTime64(0, 9, 'UTC') AS never,
     now64(9, 'UTC') AS moment,
     -- identity(): a tuple's element is otherwise read as a column of its own, which FINAL does not aggregate
     identity(s.ending) AS ending,
@@ -15,12 +18,13 @@ AS WITH
     alive.at > 0 AS beaconed,
     least(s.started_at, if(s.started_at = far, s.observed_started_at, far)) AS first_start,
     first_start < far AS has_started,
-    max(if(has_started, s.attempt, 0)) OVER (PARTITION BY s.system, s.queue, s.job_type, s.enqueued_at, s.workflow_id, s.job_id) AS last_started,
-    max(reported) OVER (PARTITION BY s.system, s.queue, s.job_type, s.enqueued_at, s.workflow_id, s.job_id) AS any_reported,
+    max(if(has_started, s.attempt, 0)) OVER job AS last_started,
+    max(reported) OVER job AS any_reported,
     has_started AND NOT reported AND (last_started > s.attempt
         OR least(moment, clocks[alive.service]) >= alive.at + toIntervalNanosecond(toInt64(3e9 * alive.interval_seconds))) AS is_lost,
     s.expires_at > 0 AND moment > s.expires_at AND s.attempt = 1 AND last_started = 0 AND NOT any_reported AS is_expired
 SELECT
+    s.hour AS hour,
     s.system AS system,
     s.queue AS queue,
     s.job_type AS job_type,
@@ -29,7 +33,7 @@ SELECT
     s.attempt AS attempt,
     multiIf(s.redelivered = 1, NULL, s.published_at > 0, s.published_at, s.attempt = 1, s.enqueued_at, NULL) AS published_at,
     if(isNull(published_at), NULL, greatest(assumeNotNull(published_at), s.due_at)) AS ready_at,
-    nullIf(s.received_at, toDateTime64(0, 9, 'UTC')) AS received_at,
+    nullIf(s.received_at, never) AS received_at,
     if(has_started, first_start, NULL) AS started_at,
     multiIf(reported, ending.at, is_lost, alive.at, is_expired, s.expires_at, NULL) AS ended_at,
     if(reported AND ending.cpu_seconds >= 0, ending.cpu_seconds, NULL) AS cpu_seconds,
@@ -51,8 +55,8 @@ SELECT
     if(reported, ending.span_id, alive.span_id) AS span_id,
     s.parent_type AS parent_type,
     s.parent_attempt AS parent_attempt,
-    nullIf(s.due_at, toDateTime64(0, 9, 'UTC')) AS due_at,
-    nullIf(s.expires_at, toDateTime64(0, 9, 'UTC')) AS expires_at,
+    nullIf(s.due_at, never) AS due_at,
+    nullIf(s.expires_at, never) AS expires_at,
     s.max_attempts AS max_attempts,
     s.redelivered AS redelivered,
     if(reported, ending.dispatched, 0) AS dispatched,
@@ -60,14 +64,17 @@ SELECT
     multiIf(reported, ending.queue, beaconed, alive.queue, s.queue) AS attempt_queue,
     toUInt8(reported AND ending.source = 1) AS observed,
     if(s.parent_id = '', s.job_type, s.workflow_type) AS workflow_type,
-    if(s.parent_id = '', s.enqueued_at, nullIf(s.workflow_started_at, toDateTime64(0, 9, 'UTC'))) AS workflow_started_at,
+    if(s.parent_id = '', s.enqueued_at, nullIf(s.workflow_started_at, never)) AS workflow_started_at,
     if(s.parent_id = '', s.trigger, 'job') AS trigger,
     if(s.parent_id = '', s.trigger_name, s.parent_type) AS trigger_name,
     s.roots AS roots,
     s.group_id AS group_id,
     s.producer AS producer,
-    s.label_pairs AS label_pairs
-FROM {database}.attempt_states AS s FINAL;
+    s.label_pairs AS label_pairs,
+    -- Of the job: is this the row of its last attempt?
+    s.attempt = max(s.attempt) OVER job AS is_last
+FROM {database}.attempt_states AS s FINAL
+WINDOW job AS (PARTITION BY s.hour, s.system, s.queue, s.job_type, s.enqueued_at, s.workflow_id, s.job_id);
 
 CREATE OR REPLACE VIEW {database}.attempts
 DEFINER = {definer} SQL SECURITY DEFINER
@@ -79,69 +86,66 @@ AS SELECT
 FROM {database}.attempt_rows
 WHERE started_at IS NOT NULL OR ended_at IS NOT NULL;
 
--- Jobs, and what the completion of their workflow needs to know of them.
+-- Jobs, and what the completion of their workflow needs to know of them: the row of the last attempt, with what the
+-- others add.
 CREATE OR REPLACE VIEW {database}.job_rows
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT
+AS WITH
+    now64(9, 'UTC') AS moment,
+    argMin(tuple(multiIf(r.attempt = 1, r.ready_at,
+        r.redelivered = 1 AND isNotNull(r.enqueued_at), greatest(assumeNotNull(r.enqueued_at), ifNull(r.due_at, assumeNotNull(r.enqueued_at))),
+        NULL)), r.attempt) OVER job AS first_publication,
+    argMin((r.started_at, r.queue_seconds), if(isNull(r.started_at), 100000, r.attempt)) OVER job AS first_start,
+    -- Attempts below the last one that have ended, or that a redelivery followed: all of them?
+    uniqExactIf(toUInt32(r.attempt), isNotNull(r.ended_at)) OVER job AS ended_attempts,
+    max(r.redelivered) OVER job AS any_redelivered,
+    if(any_redelivered = 0, ended_attempts - isNotNull(r.ended_at) = r.attempt - 1,
+        length(arrayDistinct(arrayConcat(
+            groupArrayIf(toUInt32(r.attempt), isNotNull(r.ended_at)) OVER job,
+            groupArrayIf(toUInt32(r.attempt - 1), r.redelivered = 1 AND r.attempt > 1) OVER job,
+            [toUInt32(r.attempt)]))) = r.attempt) AS settled
+SELECT
+    r.hour AS hour,
     r.system AS system,
     r.queue AS queue,
     r.job_type AS job_type,
     r.job_id AS job_id,
-    argMax(r.its_trace_id, (r.outcome != '', r.attempt)) AS trace_id,
+    argMax(r.trace_id, (r.outcome != '', r.attempt)) OVER job AS trace_id,
     r.workflow_id AS workflow_id,
-    max(r.its_workflow_type) AS workflow_type,
-    max(r.its_parent_id) AS parent_id,
-    max(r.its_parent_type) AS parent_type,
-    max(r.its_trigger) AS trigger,
-    max(r.its_trigger_name) AS trigger_name,
+    max(r.workflow_type) OVER job AS workflow_type,
+    max(r.parent_id) OVER job AS parent_id,
+    max(r.parent_type) OVER job AS parent_type,
+    max(r.trigger) OVER job AS trigger,
+    max(r.trigger_name) OVER job AS trigger_name,
     r.enqueued_at AS enqueued_at,
-    argMin(tuple(multiIf(r.attempt = 1, r.its_ready_at,
-        r.redelivered = 1 AND isNotNull(r.enqueued_at), greatest(assumeNotNull(r.enqueued_at), ifNull(r.due_at, assumeNotNull(r.enqueued_at))),
-        NULL)), r.attempt).1 AS ready_at,
-    argMinIf(tuple(r.its_started_at), r.attempt, isNotNull(r.its_started_at)).1 AS started_at,
-    argMax((r.outcome, r.its_ended_at, r.its_worker, r.its_service, r.its_release, r.its_error_type, r.its_dead_letter), r.attempt) AS last,
-    if(last.1 IN ('', 'running', 'retry'), NULL, last.2) AS ended_at,
-    multiIf(last.1 = 'success', 'succeeded', last.1 = 'failure', 'failed', last.1 = 'retry', 'retrying', last.1 != '', last.1,
-        ready_at > now64(9, 'UTC'), 'scheduled', 'waiting') AS state,
-    countIf(isNotNull(r.its_started_at)) AS attempts,
-    (toUnixTimestamp64Nano(ready_at) - toUnixTimestamp64Nano(r.enqueued_at)) / 1e9 AS delay_seconds,
-    argMinIf(tuple(r.its_queue_seconds), r.attempt, isNotNull(r.its_started_at)).1 AS queue_seconds,
-    sumOrNullIf(r.its_run_seconds, isNotNull(r.its_ended_at)) AS run_seconds,
-    last.6 AS error_type,
-    last.7 AS dead_letter,
-    last.3 AS worker,
-    last.4 AS service,
-    last.5 AS release,
-    max(r.its_producer) AS producer,
-    max(r.its_group_id) AS group_id,
-    sumIf(r.its_dispatched, isNotNull(r.its_ended_at)) AS dispatched,
-    CAST(arraySort(arrayDistinct(arrayFlatten([groupUniqArrayArray(r.label_pairs)]))), 'Map(String, String)') AS labels,
-    max(r.its_parent_attempt) AS parent_attempt,
-    max(r.its_workflow_started_at) AS workflow_started_at,
-    nullIf(max(r.its_expires_at), toDateTime64(0, 9, 'UTC')) AS expires_at,
-    max(r.its_max_attempts) AS max_attempts,
-    max(r.its_roots) AS roots,
-    max(r.attempt) AS last_attempt,
-    -- Attempts below the last one that have ended, or that a redelivery followed: all of them?
-    length(arrayDistinct(arrayConcat(
-        groupArrayIf(toUInt32(r.attempt), isNotNull(r.its_ended_at) AND r.attempt > 0),
-        groupArrayIf(toUInt32(r.attempt - 1), r.redelivered = 1 AND r.attempt > 1),
-        [toUInt32(last_attempt)]))) = last_attempt AS earlier_settled
-FROM
-(
-    -- Names of their own, because an alias of the outer query would hide an equal column.
-    SELECT system, queue, job_type, job_id, workflow_id, enqueued_at, attempt, outcome, redelivered, due_at, label_pairs,
-                ready_at AS its_ready_at, ended_at AS its_ended_at, started_at AS its_started_at, run_seconds
-        AS its_run_seconds, queue_seconds AS its_queue_seconds, dispatched AS its_dispatched, worker AS
-        its_worker, service AS its_service, release AS its_release, error_type AS its_error_type, dead_letter
-        AS its_dead_letter, trace_id AS its_trace_id, expires_at AS its_expires_at, max_attempts AS
-        its_max_attempts, roots AS its_roots, trigger AS its_trigger, trigger_name AS its_trigger_name,
-        parent_id AS its_parent_id, parent_type AS its_parent_type, workflow_type AS its_workflow_type,
-        parent_attempt AS its_parent_attempt, workflow_started_at AS its_workflow_started_at, producer AS
-        its_producer, group_id AS its_group_id
-    FROM {database}.attempt_rows
-) AS r
-GROUP BY r.system, r.queue, r.job_type, r.enqueued_at, r.workflow_id, r.job_id;
+    first_publication.1 AS ready_at,
+    first_start.1 AS started_at,
+    if(r.outcome IN ('', 'running', 'retry'), NULL, r.ended_at) AS ended_at,
+    multiIf(r.outcome = 'success', 'succeeded', r.outcome = 'failure', 'failed', r.outcome = 'retry', 'retrying', r.outcome != '', r.outcome,
+        first_publication.1 > moment, 'scheduled', 'waiting') AS state,
+    countIf(isNotNull(r.started_at)) OVER job AS attempts,
+    (toUnixTimestamp64Nano(first_publication.1) - toUnixTimestamp64Nano(r.enqueued_at)) / 1e9 AS delay_seconds,
+    first_start.2 AS queue_seconds,
+    sumOrNullIf(r.run_seconds, isNotNull(r.ended_at)) OVER job AS run_seconds,
+    r.error_type AS error_type,
+    r.dead_letter AS dead_letter,
+    r.worker AS worker,
+    r.service AS service,
+    r.release AS release,
+    max(r.producer) OVER job AS producer,
+    max(r.group_id) OVER job AS group_id,
+    sumIf(r.dispatched, isNotNull(r.ended_at)) OVER job AS dispatched,
+    CAST(arraySort(groupUniqArrayArray(r.label_pairs) OVER job), 'Map(String, String)') AS labels,
+    max(r.parent_attempt) OVER job AS parent_attempt,
+    max(r.workflow_started_at) OVER job AS workflow_started_at,
+    max(r.expires_at) OVER job AS expires_at,
+    max(r.max_attempts) OVER job AS max_attempts,
+    max(r.roots) OVER job AS roots,
+    r.attempt AS last_attempt,
+    settled AS earlier_settled,
+    r.is_last AS is_last
+FROM {database}.attempt_rows AS r
+WINDOW job AS (PARTITION BY r.hour, r.system, r.queue, r.job_type, r.enqueued_at, r.workflow_id, r.job_id);
 
 CREATE OR REPLACE VIEW {database}.jobs
 DEFINER = {definer} SQL SECURITY DEFINER
@@ -150,8 +154,7 @@ AS SELECT
     enqueued_at, ready_at, started_at, ended_at, state, attempts, delay_seconds, queue_seconds, run_seconds, error_type,
     dead_letter, worker, service, release, producer, group_id, dispatched, labels, parent_attempt, workflow_started_at,
     expires_at, max_attempts
-FROM {database}.job_rows;
-
+FROM {database}.job_rows WHERE is_last;
 -- Complete is exact, without a grace period: (a) no known job is open, where a job is also known from a child that names
 -- it; (b) every attempt below a job's last one has ended or was redelivered; (c) ended jobs = roots + what the attempts
 -- say they dispatched, or more where more children are seen. `nodes` joins attempts and the children that name them
@@ -175,7 +178,7 @@ AS WITH
                 FROM {database}.attempt_rows WHERE redelivered = 1 AND attempt > 1
                 UNION ALL
                 SELECT workflow_id, parent_type, parent_id, parent_attempt, toUInt64(0), 1, 0
-                FROM {database}.job_rows WHERE parent_id != ''
+                FROM {database}.job_rows WHERE is_last AND parent_id != ''
             )
             GROUP BY workflow_id, type, id, attempt
         )
@@ -202,7 +205,7 @@ FROM
     SELECT workflow_id, 1 AS is_job, parent_id = '' AS is_root, job_id AS id, workflow_type AS type, trigger, trigger_name, enqueued_at,
         workflow_started_at AS root_at, ended_at, state, attempts, queue_seconds, run_seconds, roots, 0 AS due,
         toUInt64(NOT earlier_settled) AS unsettled
-    FROM {database}.job_rows
+    FROM {database}.job_rows WHERE is_last
     UNION ALL
     SELECT workflow_id, 0, 0, '', '', '', '', NULL, NULL, NULL, '', 0, NULL, NULL, 0, due, unsettled FROM nodes
 ) AS u
