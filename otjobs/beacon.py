@@ -80,9 +80,11 @@ def send(execution: Execution, interval: float) -> None:
 
 
 def _start() -> None:
-    global _thread  # noqa: PLW0603
+    global _thread, _wake  # noqa: PLW0603
     with _starting:
         if _thread is None:
+            # Made together: gevent may have replaced both kinds since this module was imported.
+            _wake = threading.Event()
             _thread = threading.Thread(target=_run, name="otjobs-beacon", daemon=True)
             _thread.start()
 

@@ -20,6 +20,7 @@ every fault into a counted warning, because tracing must never cost a job.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -101,6 +102,15 @@ def fault_counts() -> dict[str, int]:
     """Return how often each kind of fault happened in this process."""
     with _lock:
         return dict(_counts)
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603  (another thread of the parent may have held it)
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class guard:  # noqa: N801  (used like a statement: `with guard("..."):`)

@@ -1,19 +1,39 @@
 """Fork, recycle, exit: nothing recorded is lost, and what had to be dropped is counted.
 
-The SDK's batch processor loses its queue when a process leaves through `os._exit` (recycled pool children) and counts
-nothing that it drops. Integrations call `flush` where a worker process ends; `prepare` watches the exporters.
+The SDK's batch processor loses its queue when a process leaves through `os._exit` (recycled pool children), counts
+nothing that it drops, and waits for a dead collector as long as it likes. `prepare` watches the exporters of a
+provider; a process that ends calls `finish`, which `prepare` also arranges for at normal exits.
 """
 
 from __future__ import annotations
 
+import atexit
+import logging
+import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
+from otjobs import forking
 from otjobs.config import settings
 from otjobs.errors import guard, warn
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
+
+_log = logging.getLogger("otjobs")
+
+
+class _Drops:
+    """What this process recorded and could not hand over."""
+
+    def __init__(self) -> None:
+        self.spans = 0
+        self.in_flight = 0
+        self.gave_up = False
+
+
+_drops = _Drops()
 
 
 def flush(timeout: float | None = None) -> bool:
@@ -33,6 +53,7 @@ def flush(timeout: float | None = None) -> bool:
     seconds = settings().flush_seconds if timeout is None else timeout
     done = threading.Event()
     result: list[bool] = []
+    dropped = _drops.spans
 
     # The batch processor ignores its own timeout (opentelemetry-python #4568), so the wait is bounded here.
     def run() -> None:
@@ -46,17 +67,57 @@ def flush(timeout: float | None = None) -> bool:
     except RuntimeError:  # interpreter shutdown: no new threads
         run()
     if not done.wait(seconds):
-        warn("the last spans of a process did not leave in time", f"waited {seconds:g} s; is the collector reachable?")
+        _drops.gave_up = True
         return False
-    return bool(result and result[0])
+    _drops.gave_up = False
+    return bool(result and result[0]) and _drops.spans == dropped
+
+
+def finish() -> None:
+    """Send the last spans of a process that ends, within the flush bound; log how many it could not hand over.
+
+    Where the collector takes nothing in time, the exporters are stopped, so that the SDK's own shutdown, which has no
+    such bound, returns at once.
+    """
+    with guard("the last spans could not be sent"):
+        from otjobs import providers
+
+        # A flush that has just failed at the worker's shutdown is not waited for a second time.
+        flush(0.0 if _drops.gave_up else None)
+        waiting = 0
+        if _drops.gave_up:
+            processors = [_batch_of(p) for p in batch_processors(providers.provider())]
+            for batch in processors:
+                with guard("an exporter could not be stopped"):
+                    batch.shutdown(timeout_millis=100)
+            _wait_for_stopped_exports(0.4)
+            waiting = _drops.in_flight + sum(len(getattr(batch, "_queue", ())) for batch in processors)
+        lost = _drops.spans + waiting
+        if lost:
+            _log.warning(
+                "otjobs: this process ends and %d of its spans are lost: the collector did not take them (the "
+                "last ones wait %g s at most, OTEL_PYTHON_OTJOBS_FLUSH_SECONDS)",
+                lost,
+                settings().flush_seconds,
+            )
+            _drops.spans = 0
+
+
+def _wait_for_stopped_exports(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while _drops.in_flight and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def prepare(provider: TracerProvider) -> None:
-    """Count what the span exporters of this provider have to drop, and flush multiprocessing children at their end."""
+    """Count what the span exporters of this provider have to drop, and send what is left at every kind of exit."""
     for processor in batch_processors(provider):
         with guard("an exporter cannot be watched"):
             _watch(processor)
-    _flush_in_multiprocessing_children()
+    # Behind the provider's own handler in time, hence before it in order.
+    atexit.unregister(finish)
+    atexit.register(finish)
+    forking.prepare(finish)
 
 
 def batch_processors(provider: object) -> list[Any]:
@@ -66,16 +127,27 @@ def batch_processors(provider: object) -> list[Any]:
     return [p for p in found if type(p).__name__ == "BatchSpanProcessor"]
 
 
+def _batch_of(processor: Any) -> Any:
+    return getattr(processor, "_batch_processor", processor)
+
+
 def _watch(processor: Any) -> None:
-    batch = getattr(processor, "_batch_processor", processor)
+    batch = _batch_of(processor)
     exporter = getattr(batch, "_exporter", None) or getattr(processor, "span_exporter", None)
     if exporter is not None and not getattr(exporter, "_otjobs_watched", False):
         export = exporter.export
 
         def counted_export(spans: Any) -> Any:
-            result = export(spans)
-            if getattr(result, "name", "") == "FAILURE":
-                warn("spans were dropped because the collector did not take them", exporter, count=len(spans))
+            _drops.in_flight = len(spans)
+            taken = False
+            try:
+                result = export(spans)
+                taken = getattr(result, "name", "SUCCESS") != "FAILURE"
+            finally:
+                _drops.in_flight = 0
+                if not taken:
+                    _drops.spans += len(spans)
+                    warn("spans were dropped because the collector did not take them", exporter, count=len(spans))
             return result
 
         exporter.export = counted_export
@@ -88,6 +160,7 @@ def _watch(processor: Any) -> None:
 
     def counted_on_end(span: Any) -> None:
         if len(queue) >= limit:
+            _drops.spans += 1
             warn(
                 "spans were dropped because the span queue is full",
                 f"{limit} spans wait; raise OTEL_BSP_MAX_QUEUE_SIZE or look at the collector",
@@ -98,22 +171,10 @@ def _watch(processor: Any) -> None:
     processor._otjobs_watched = True  # noqa: SLF001
 
 
-class _Anchor:
-    """Something for multiprocessing to register on; it lives as long as this module."""
+def _after_fork() -> None:
+    global _drops  # noqa: PLW0603  (a child has dropped nothing yet)
+    _drops = _Drops()
 
 
-_anchor: _Anchor | None = None
-
-
-def _flush_in_multiprocessing_children() -> None:
-    """Flush in forked multiprocessing children, whose inherited atexit handlers do not run (3.11 to 3.13)."""
-    global _anchor  # noqa: PLW0603
-    if _anchor is not None:
-        return
-    from multiprocessing import util
-
-    def in_child(_: object) -> None:
-        util.Finalize(None, flush, exitpriority=100)
-
-    _anchor = _Anchor()
-    util.register_after_fork(_anchor, in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -9,15 +9,24 @@ import celery.app.base
 import celery.app.task
 import celery.beat
 import celery.canvas
-import celery.worker.consumer.consumer
-import celery.worker.request
+import celery.concurrency.prefork
+import celery.worker.worker
 from celery import signals
+from celery.worker.consumer.consumer import Consumer
+from celery.worker.request import Request
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.instrumentation.utils import unwrap
 from wrapt import wrap_function_wrapper
 
 from otjobs import providers
-from otjobs.integrations import celery_execute, celery_publish, celery_worker
+from otjobs.integrations import (
+    celery_canvas,
+    celery_eager,
+    celery_execute,
+    celery_observe,
+    celery_publish,
+    celery_worker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -26,27 +35,39 @@ _log = logging.getLogger("otjobs")
 
 _WRAPPED: tuple[tuple[Any, str, Any], ...] = (
     (celery.app.base.Celery, "send_task", celery_publish.send_task),
-    (celery.app.task.Task, "apply", celery_publish.apply),
+    (celery.app.task.Task, "apply", celery_eager.apply),
+    (celery.app.task.Task, "retry", celery_execute.retry),
+    (celery.app.task.Task, "on_replace", celery_canvas.on_replace),
     (celery.beat.Scheduler, "apply_async", celery_publish.beat_apply_async),
-    (celery.canvas.group, "apply_async", celery_publish.composite_of("group")),
-    (celery.canvas._chain, "apply_async", celery_publish.composite_of("chain")),  # noqa: SLF001
-    (celery.canvas._chord, "apply_async", celery_publish.composite_of("chord")),  # noqa: SLF001
-    (celery.worker.request.Request, "on_failure", celery_worker.on_failure),
-    (celery.worker.request.Request, "on_timeout", celery_worker.on_timeout),
-    (celery.worker.request.Request, "_announce_revoked", celery_worker.announce_revoked),
-    (celery.worker.request.Request, "reject", celery_worker.reject),
-    (celery.worker.consumer.consumer.Consumer, "start", celery_worker.without_poll_spans),
+    *(
+        (canvas, call, celery_canvas.composite_of(kind, eager=call == "apply"))
+        for kind, canvas in (
+            ("group", celery.canvas.group),
+            ("chain", celery.canvas._chain),  # noqa: SLF001
+            ("chord", celery.canvas._chord),  # noqa: SLF001
+        )
+        for call in ("apply_async", "apply")
+    ),
+    (Request, "on_failure", celery_observe.on_failure),
+    (Request, "on_timeout", celery_observe.on_timeout),
+    (Request, "_announce_revoked", celery_observe.announce_revoked),
+    (Request, "_announce_cancelled", celery_observe.announce_cancelled),
+    (Request, "_success_was_stored", celery_observe.success_was_stored),  # Celery 5.7
+    (Request, "reject", celery_observe.reject),
+    (Consumer, "on_unknown_task", celery_observe.unreadable),
+    (Consumer, "on_invalid_task", celery_observe.unreadable),
+    (Consumer, "on_decode_error", celery_observe.unreadable),
+    (Consumer, "start", celery_worker.without_poll_spans),
+    (celery.worker.worker.WorkController, "_shutdown", celery_worker.shutdown),
+    (celery.concurrency.prefork.TaskPool, "on_start", celery_worker.pool_starts),
 )
 _SIGNALS: tuple[tuple[Any, Any], ...] = (
     (signals.before_task_publish, celery_publish.before_publish),
     (signals.task_prerun, celery_execute.prerun),
     (signals.task_postrun, celery_execute.postrun),
-    (signals.task_received, celery_worker.received),
-    (signals.task_unknown, celery_worker.unknown),
+    (signals.task_received, celery_observe.received),
     (signals.worker_process_init, celery_worker.child_started),
     (signals.worker_process_shutdown, celery_worker.child_stops),
-    (signals.worker_init, celery_worker.worker_starts),
-    (signals.worker_shutdown, celery_worker.worker_stops),
 )
 
 
@@ -62,7 +83,8 @@ class CeleryInstrumentor(BaseInstrumentor):
             providers.use_tracer_provider(kwargs["tracer_provider"])
         _step_back()
         for owner, name, wrapper in _WRAPPED:
-            wrap_function_wrapper(owner, name, wrapper)
+            if hasattr(owner, name):
+                wrap_function_wrapper(owner, name, wrapper)
         for signal, receiver in _SIGNALS:
             signal.connect(receiver, weak=False, dispatch_uid=f"otjobs:{receiver.__name__}")
 
