@@ -235,9 +235,7 @@ _MACROS = {
     "timeFilter": (1, _time_filter),
     "timeFilter_ms": (
         1,
-        lambda r, c: (
-            f"{c} >= fromUnixTimestamp64Milli({r.start_ms}) AND {c} <= fromUnixTimestamp64Milli({r.end_ms})"
-        ),
+        lambda r, c: f"{c} >= fromUnixTimestamp64Milli({r.start_ms}) AND {c} <= fromUnixTimestamp64Milli({r.end_ms})",
     ),
     "dateFilter": (1, _date_filter),
     "dateTimeFilter": (2, _date_time_filter),

@@ -104,7 +104,11 @@ class History:
     def _job(self, trace, at, parent):
         kind, pick = self._random.random(), self._random
         system, queue, types = pick.choice(
-            (("celery", "orders", ("order", "charge")), ("celery", "mails", ("mail",)), ("rq", "mails", ("mail", "o'clock")))
+            (
+                ("celery", "orders", ("order", "charge")),
+                ("celery", "mails", ("mail",)),
+                ("rq", "mails", ("mail", "o'clock")),
+            )
         )
         job = Job(str(next(self._ids)), system, queue, pick.choice(types), trace, at, [], parent)
         if parent is not None:
@@ -149,7 +153,9 @@ class History:
         if finish < self.now - 40 * S and pick.random() < 0.9:
             failed = pick.random() < 0.3
             job.attempts.append(
-                Attempt(2, end + MS, due, start, finish, "failure" if failed else "success", "Timeout" if failed else "")
+                Attempt(
+                    2, end + MS, due, start, finish, "failure" if failed else "success", "Timeout" if failed else ""
+                )
             )
 
     def _still_open(self, job, first):
@@ -167,6 +173,10 @@ class History:
         rows = [span for job in self.jobs for span in _spans(job)] * 2
         self._random.shuffle(rows)
         return rows
+
+    @staticmethod
+    def spans_of(job):
+        return _spans(job)
 
     def store(self, store):
         """Insert the spans in batches of any size."""
@@ -252,7 +262,9 @@ def _spans(job):
         if attempt.number > 1:
             times["PUBLISHED_AT"] = attempt.published
         if attempt.beacon is not None:
-            rows.append(_row(job, "receive", attempt.started, attempt.beacon, kind="Client", BEACON_INTERVAL=30, **times))
+            rows.append(
+                _row(job, "receive", attempt.started, attempt.beacon, kind="Client", BEACON_INTERVAL=30, **times)
+            )
         elif attempt.outcome and not (attempt.outcome == "expired" and job.expires):
             start = attempt.ended if attempt.started is None else attempt.started
             times |= {"OUTCOME": attempt.outcome, "ERROR_TYPE": attempt.error or None}

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from panel_history import BAD, GOOD_OR_BAD, MS, STATES, S, quantile
+from panel_history import BAD, GOOD_OR_BAD, MS, STATES, Attempt, History, Job, S, quantile
 from panels import OVERVIEW, TRACE, run_panel, run_variable
 
 pytestmark = pytest.mark.clickhouse
@@ -84,7 +84,18 @@ def test_the_history_has_everything(past):
     seen = Counter(attempt.outcome for attempt in history.attempts())
     assert all(seen[outcome] >= 5 for outcome in (*OUTCOMES, "running", "")), seen
     states = Counter(job.state(history.now) for job in history.jobs)
-    wanted = ("succeeded", "failed", "retrying", "expired", "cancelled", "rejected", "lost", "waiting", "scheduled", "running")
+    wanted = (
+        "succeeded",
+        "failed",
+        "retrying",
+        "expired",
+        "cancelled",
+        "rejected",
+        "lost",
+        "waiting",
+        "scheduled",
+        "running",
+    )
     assert all(states[state] >= 2 for state in wanted), states
     assert sum(job.enqueued is None for job in history.jobs) >= 5
 
@@ -104,15 +115,37 @@ def test_failures_over_time(past, span, chosen):
     history, store = past
     variables, keep = chosen
     true = Counter(
-        (bucket(moment), job.type) for moment, what, job in history.events(ns(span[0]), ns(span[1]), keep) if what in BAD
+        (bucket(moment), job.type)
+        for moment, what, job in history.events(ns(span[0]), ns(span[1]), keep)
+        if what in BAD
     )
     rows = run_panel(store, OVERVIEW, "Failures over time", *span, variables)
     assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
     assert {(int(row["time"].timestamp()), row["type"]): row["failures"] for row in rows} == true
 
 
+def test_types_below_the_ten_worst_are_one_series(new_store):
+    # Given twelve types, of which the n-th failed n times
+    store = new_store()
+    now = time.time_ns() // 1000 * 1000
+    for number in range(1, 13):
+        for job in range(number):
+            failed = Attempt(1, now - 9 * S, started=now - 8 * S, ended=now - 7 * S, outcome="failure", error="E")
+            made = Job(
+                f"{number}.{job}", "celery", "q", f"type{number:02}", f"{number:016x}{job:016x}", now - 9 * S, [failed]
+            )
+            store.insert_spans(History.spans_of(made))
+    rows = run_panel(store, OVERVIEW, "Failures over time", at(now - 3600 * S), at(now))
+    found = Counter()
+    for row in rows:
+        found[row["type"]] += row["failures"]
+    assert found == {"other types": 1 + 2} | {f"type{number:02}": number for number in range(3, 13)}
+
+
 def quantiles(values):
-    return {name: pytest.approx(quantile(values, q), abs=1e-6) for name, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))}
+    return {
+        name: pytest.approx(quantile(values, q), abs=1e-6) for name, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+    }
 
 
 @pytest.mark.parametrize(
@@ -135,7 +168,9 @@ def test_failure_ratio(past, span, chosen):
     variables, keep = chosen
     ended = Counter(what for _, what, _ in history.events(ns(span[0]), ns(span[1]), keep))
     true = sum(ended[what] for what in BAD) / sum(ended[what] for what in GOOD_OR_BAD)
-    assert run_panel(store, OVERVIEW, "Failure ratio", *span, variables) == [{"failure_ratio": pytest.approx(true, abs=1e-12)}]
+    assert run_panel(store, OVERVIEW, "Failure ratio", *span, variables) == [
+        {"failure_ratio": pytest.approx(true, abs=1e-12)}
+    ]
 
 
 def test_what_is_open_now(past, span, chosen):
@@ -145,7 +180,9 @@ def test_what_is_open_now(past, span, chosen):
     assert run_panel(store, OVERVIEW, "Waiting now", *span, variables) == [{"waiting": states["waiting"]}]
     assert run_panel(store, OVERVIEW, "Running now", *span, variables) == [{"running": states["running"]}]
     # Workflows cross queues: the choice does not matter.
-    assert run_panel(store, OVERVIEW, "Open workflows", *span, variables) == [{"open_workflows": history.open_workflows()}]
+    assert run_panel(store, OVERVIEW, "Open workflows", *span, variables) == [
+        {"open_workflows": history.open_workflows()}
+    ]
 
 
 def test_oldest_wait_and_silence_grow_with_the_clock(past, span, chosen):
@@ -175,7 +212,9 @@ def test_slowest_jobs(past, span, chosen):
         moment = job.enqueued if job.enqueued is not None else job.attempts[0].started
         return moment is not None and start <= moment <= end
 
-    found = sorted((job for job in history.jobs if keep(job) and inside(job) and job.run is not None), key=lambda j: -j.run)
+    found = sorted(
+        (job for job in history.jobs if keep(job) and inside(job) and job.run is not None), key=lambda j: -j.run
+    )
     true = [
         {
             "job_type": job.type,

@@ -19,8 +19,10 @@ R = Range(1_790_000_000_123, 1_790_003_600_456, 30_500)
         ("$__dateFilter(d)", "d >= toDate('2026-09-21') AND d <= toDate('2026-09-21')"),
         (
             "$__dateTimeFilter(d, c)",
-            "(d >= toDate('2026-09-21') AND d <= toDate('2026-09-21')) AND "
-            "(c >= toDateTime(1790000000) AND c <= toDateTime(1790003600))",
+            (
+                "(d >= toDate('2026-09-21') AND d <= toDate('2026-09-21')) AND "
+                "(c >= toDateTime(1790000000) AND c <= toDateTime(1790003600))"
+            ),
         ),
         ("$__timeFrom(c)", "c >= toDateTime(1790000000)"),
         ("$__timeTo(c)", "c <= toDateTime(1790003600)"),
@@ -110,7 +112,16 @@ def test_formats_of_variables(sql, expected):
 
 
 @pytest.mark.parametrize(
-    "sql", ["$__conditionalAll(a, $a)", "$__from", "$__range_s", "$__rate_interval", "${queue}", "$queue", "$__adHocFilters('t')"]
+    "sql",
+    [
+        "$__conditionalAll(a, $a)",
+        "$__from",
+        "$__range_s",
+        "$__rate_interval",
+        "${queue}",
+        "$queue",
+        "$__adHocFilters('t')",
+    ],
 )
 def test_what_alerts_do_not_expand_is_refused(sql):
     with pytest.raises(MacroError):
