@@ -23,6 +23,8 @@ from otjobs.job import Job, Parent
 MAX_BYTES: Final = 32 * 1024
 MAX_TEXT: Final = 1024
 MAX_LABELS: Final = 32
+MAX_LINKS: Final = 100
+MAX_BAGGAGE: Final = 8192
 _LABEL: Final = "label."
 _INT64: Final = 2**63 - 1
 
@@ -96,6 +98,9 @@ def encode(
         out["previous"] = format_traceparent(previous)
     if context is not None and baggage.get_all(context):
         _baggage.inject(out, context)
+        if len(out.get("baggage", "")) > MAX_BAGGAGE:
+            del out["baggage"]
+            warn("the baggage of a job is too large and does not travel", f"more than {MAX_BAGGAGE} bytes")
     if identity:
         out["system"] = job.system
         out["id"] = job.job_id
@@ -119,6 +124,8 @@ def encode(
         out["parent_attempt"] = str(job.parent.attempt)
     for name, value in job.labels.items():
         out[_LABEL + name] = value
+    if job.links:
+        out["links"] = _format_links(job.links, dispatch)
     return out
 
 
@@ -169,6 +176,9 @@ def decode(raw: object) -> Carrier:
     }
     if labels:
         out.fields["labels"] = clean_labels(labels)
+    links = data.get("links")
+    if isinstance(links, str):
+        out.fields["links"] = _parse_links(links, out.dispatch)
     return out
 
 
@@ -200,6 +210,28 @@ def parse_traceparent(text: object, state: object = None) -> SpanContext | None:
         return None
     trace_state = TraceState.from_header([state]) if isinstance(state, str) and state else None
     return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags), trace_state=trace_state)
+
+
+def _format_links(links: tuple[SpanContext, ...], dispatch: SpanContext | None) -> str:
+    """Return span contexts as `trace-span` in hex, without the trace where it is the dispatch's."""
+    own = 0 if dispatch is None else dispatch.trace_id
+    return ",".join(
+        f"{link.span_id:016x}" if link.trace_id == own else f"{link.trace_id:032x}-{link.span_id:016x}"
+        for link in links[:MAX_LINKS]
+    )
+
+
+def _parse_links(text: str, dispatch: SpanContext | None) -> tuple[SpanContext, ...]:
+    own = "" if dispatch is None else f"{dispatch.trace_id:032x}-"
+    flags = 1 if dispatch is None else dispatch.trace_flags
+    found = []
+    for part in text.split(",")[:MAX_LINKS]:
+        context = parse_traceparent(f"00-{part if '-' in part else own + part}-{flags:02x}")
+        if context is None:
+            warn("a field of an otjobs carrier is broken and left out", "links")
+            return ()
+        found.append(context)
+    return tuple(found)
 
 
 def _mapping(raw: object) -> Mapping[Any, Any] | None:

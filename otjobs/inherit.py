@@ -9,9 +9,10 @@ from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 
 from otjobs import origin
-from otjobs.carrier import clean_labels
+from otjobs.carrier import clean_labels, decode, encode
 from otjobs.config import settings
 from otjobs.job import Job, Parent
+from otjobs.wire import job_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,14 +21,40 @@ if TYPE_CHECKING:
 
     from otjobs.spans import Execution
 
-_EXECUTION: Final = otel_context.create_key("otjobs-execution")
+_DISPATCHER: Final = otel_context.create_key("otjobs-dispatcher")
 _LABELS: Final = otel_context.create_key("otjobs-labels")
 _COMPOSITE: Final = otel_context.create_key("otjobs-composite")
 
 
-def with_execution(context: Context, execution: Execution | None) -> Context:
+class Passage:
+    """A job that is left untraced: what it dispatches belongs to whatever dispatched it."""
+
+    __slots__ = ("job", "workflow_id")
+
+    def __init__(self, job: Job, workflow_id: str) -> None:
+        self.job = job
+        """The nearest traced job above it; without an id where it was itself a root."""
+        self.workflow_id = workflow_id
+
+    def child(self, system: str, job_id: str) -> None:
+        """Count nothing: the attempt above has reported, or cannot know."""
+
+
+def with_execution(context: Context, execution: Execution | Passage | None) -> Context:
     """Return the context in which this attempt runs."""
-    return otel_context.set_value(_EXECUTION, execution, context)
+    return otel_context.set_value(_DISPATCHER, execution, context)
+
+
+def dispatcher_in(context: Context) -> Execution | Passage | None:
+    """Return what dispatches jobs in this context: the attempt that runs, or the one above an untraced job."""
+    value: Any = otel_context.get_value(_DISPATCHER, context)
+    return value  # type: ignore[no-any-return]
+
+
+def execution_in(context: Context) -> Execution | None:
+    """Return the attempt that runs in this context."""
+    found = dispatcher_in(context)
+    return None if isinstance(found, Passage) else found
 
 
 def with_composite(context: Context, group_id: str, roots: int | None) -> Context:
@@ -53,12 +80,6 @@ def labels(**values: object) -> Iterator[None]:
         otel_context.detach(token)
 
 
-def execution_in(context: Context) -> Execution | None:
-    """Return the attempt that runs in this context."""
-    value: Any = otel_context.get_value(_EXECUTION, context)
-    return value  # type: ignore[no-any-return]
-
-
 def _labels_in(context: Context) -> dict[str, str]:
     value = otel_context.get_value(_LABELS, context)
     return value if isinstance(value, dict) else {}
@@ -70,22 +91,25 @@ def trace_of(context: Context) -> str:
     return f"{own.trace_id:032x}" if own.is_valid else ""
 
 
-def inherit(job: Job, execution: Execution | None, context: Context) -> None:
+def inherit(job: Job, dispatcher: Execution | Passage | None, context: Context) -> None:
     """Fill in what a published job has from the job or composite that dispatches it."""
     found: dict[str, str] = {}
-    if execution is not None:
-        parent = execution.job
-        job.parent = Parent(parent.job_id, parent.job_type, parent.attempt)
-        job.workflow_id = execution.workflow_id
-        job.workflow_type = parent.workflow_type or parent.job_type
-        job.workflow_started_at = parent.workflow_started_at or parent.enqueued_at
+    if dispatcher is not None:
+        parent = dispatcher.job
+        job.workflow_id = dispatcher.workflow_id
+        if parent.job_id:
+            job.parent = Parent(parent.job_id, parent.job_type, parent.attempt)
+            job.workflow_type = parent.workflow_type or parent.job_type
+            job.workflow_started_at = parent.workflow_started_at or parent.enqueued_at
+        else:
+            job.trigger, job.trigger_name = parent.trigger, parent.trigger_name
         found.update(parent.labels)
     elif not job.trigger:
         job.trigger, job.trigger_name = origin.find_trigger(context)
     group = composite_in(context)
     if group is not None:
         job.group_id = job.group_id or group[0]
-        if execution is None and job.roots is None:
+        if dispatcher is None and job.roots is None:
             job.roots = group[1]
     keys = settings().baggage_labels
     if keys:
@@ -95,3 +119,23 @@ def inherit(job: Job, execution: Execution | None, context: Context) -> None:
     found.update(job.labels)
     if found:
         job.labels = found
+
+
+def passing(context: Context) -> dict[str, str]:
+    """Return the carrier of a job that is left untraced: that of its dispatcher, where its children belong."""
+    dispatcher = dispatcher_in(context)
+    job = Job(system="", job_type="", job_id="")
+    inherit(job, dispatcher, context)
+    if dispatcher is not None:
+        job = dispatcher.job.changed(labels=job.labels, workflow_id=dispatcher.workflow_id)
+    return encode(job, trace.get_current_span(context).get_span_context(), context)
+
+
+def passage(raw: object) -> Context:
+    """Return the context in which an untraced job runs, from the carrier made by `passing` (or its own)."""
+    carrier = decode(raw)
+    if not carrier.known:
+        return carrier.context
+    job = job_from(carrier, {})
+    own = "" if carrier.dispatch is None else f"{carrier.dispatch.trace_id:032x}"
+    return with_execution(carrier.context, Passage(job, job.workflow_id or own))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from opentelemetry.trace import SpanContext
+
 clock: Callable[[], int] = time.time_ns
 """The wall clock, unix ns; `otjobs.testing` replaces it."""
 
@@ -63,6 +65,8 @@ class Job:
     trigger_name: str = ""
     worker: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    links: tuple[SpanContext, ...] = ()
+    """The attempts whose results it works on: the headers of a chord's body."""
 
     def changed(self, **fields: object) -> Job:
         """Return a copy with the given fields replaced."""

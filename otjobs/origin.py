@@ -1,11 +1,12 @@
 """What caused a root job: the request, the schedule or the hand behind a dispatch.
 
 A job dispatched deep inside a request runs under an inner span, which knows nothing of the route. A span processor
-therefore hands each local span a reference to the SERVER or CONSUMER span it runs under.
+therefore hands each local span a reference to the local span above it.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
@@ -19,23 +20,26 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import Span
 
-from contextlib import contextmanager
+SCOPE: Final = "otjobs"
+"""The name of the tracer of our own spans, which trigger nothing."""
 
-_ORIGIN: Final = "_otjobs_origin"
+_ABOVE: Final = "_otjobs_above"
 _TRIGGER: Final = otel_context.create_key("otjobs-trigger")
+_ENTRY: Final = frozenset({SpanKind.SERVER, SpanKind.CONSUMER})
+_DEEPEST: Final = 64
 
 
 class OriginProcessor(SpanProcessor):
-    """Lets every local span find the entry span (SERVER or CONSUMER) above it."""
+    """Lets every local span find the local spans above it, up to the entry span (SERVER or CONSUMER)."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Note the entry span on a span that starts."""
-        if span.kind is SpanKind.SERVER or span.kind is SpanKind.CONSUMER:
-            setattr(span, _ORIGIN, span)
+        """Note the span above on a local span that starts, unless it is an entry span itself."""
+        parent = span.parent
+        if parent is None or parent.is_remote or span.kind in _ENTRY:
             return
-        origin = getattr(trace.get_current_span(parent_context), _ORIGIN, None)
-        if origin is not None:
-            setattr(span, _ORIGIN, origin)
+        above = trace.get_current_span(parent_context)
+        if getattr(above, "instrumentation_scope", None) is not None:
+            setattr(span, _ABOVE, above)
 
 
 @contextmanager
@@ -54,15 +58,25 @@ def trigger(kind: str, name: str = "") -> Iterator[None]:
 
 
 def find_trigger(context: Context) -> tuple[str, str]:
-    """Return (trigger, trigger name) for a root job dispatched in this context."""
+    """Return (trigger, trigger name) for a root job dispatched in this context.
+
+    The name of a request is its route, wherever in its spans it is known, or else the name of its topmost span.
+    """
     given: Any = otel_context.get_value(_TRIGGER, context)
     if given is not None:
         return str(given[0]), str(given[1])
-    span = trace.get_current_span(context)
-    origin = getattr(span, _ORIGIN, None)
-    if origin is None and getattr(span, "kind", None) is SpanKind.SERVER:
-        origin = span  # started before the processor was installed
-    if origin is None:
-        return "manual", ""
-    attributes = origin.attributes or {}
-    return "request", str(attributes.get("http.route") or origin.name)
+    name = ""
+    span: Any = trace.get_current_span(context)
+    for _ in range(_DEEPEST):
+        scope = getattr(span, "instrumentation_scope", None)
+        if scope is None:  # no local span, or one that is not sampled
+            break
+        if scope.name != SCOPE:
+            route = (span.attributes or {}).get("http.route")
+            if route:
+                return "request", str(route)
+            name = span.name
+        if span.kind in _ENTRY:
+            break
+        span = getattr(span, _ABOVE, None)
+    return ("request", name) if name else ("manual", "")

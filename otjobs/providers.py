@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 
 from otjobs.errors import guard
-from otjobs.origin import OriginProcessor
+from otjobs.origin import SCOPE, OriginProcessor
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer, TracerProvider
@@ -38,7 +38,7 @@ def tracer() -> Tracer:
     if _tracer is None or _tracer_of is not current:
         from otjobs._version import __version__
 
-        _tracer = current.get_tracer("otjobs", __version__, schema_url=SCHEMA_URL)
+        _tracer = current.get_tracer(SCOPE, __version__, schema_url=SCHEMA_URL)
         _tracer_of = current
         _service = ""
         with guard("the tracer provider could not be prepared"):

@@ -21,7 +21,16 @@ from otjobs import job as jobs
 from otjobs.carrier import Carrier, encode
 from otjobs.config import settings
 from otjobs.errors import guard, warn
-from otjobs.inherit import composite_in, execution_in, inherit, labels, trace_of, with_composite, with_execution
+from otjobs.inherit import (
+    composite_in,
+    dispatcher_in,
+    execution_in,
+    inherit,
+    labels,
+    trace_of,
+    with_composite,
+    with_execution,
+)
 from otjobs.providers import own_service, tracer
 from otjobs.wire import attributes_of, is_cancellation, job_from, next_carrier, record_error
 
@@ -48,34 +57,30 @@ __all__ = [
 class Dispatch:
     """One publication of a job: the PRODUCER span around it and the carrier to put into the payload."""
 
-    __slots__ = ("_context", "_ended", "_execution", "_identity", "_token", "carrier", "job", "span")
+    __slots__ = ("_context", "_dispatcher", "_ended", "_identity", "_token", "carrier", "job", "span")
 
     def __init__(self, job: Job, *, context: Context | None = None, identity: bool = True) -> None:
         parent_context = otel_context.get_current() if context is None else context
-        execution = execution_in(parent_context)
         self.job = job
-        self._execution = execution
+        self._dispatcher = dispatcher_in(parent_context)
         self._ended = False
         self._identity = identity
         self._token: Any = None
         if job.enqueued_at is None:
             job.enqueued_at = jobs.now()
-        inherit(job, execution, parent_context)
+        inherit(job, self._dispatcher, parent_context)
         job.producer = own_service()
-        links = None
         self.span: Span = tracer().start_span(
             f"dispatch {job.job_type}",
             context=parent_context,
             kind=SpanKind.PRODUCER,
             attributes=attributes_of(job, "send", "dispatch", trace_of(parent_context)),
-            links=links,
+            links=[Link(link) for link in job.links],
             start_time=job.enqueued_at,
         )
         own = self.span.get_span_context()
-        if execution is None and not job.workflow_id:
-            pass  # the dispatch's trace is the workflow; derived by every reader
-        elif own.is_valid and job.workflow_id == f"{own.trace_id:032x}":
-            job.workflow_id = ""
+        if job.workflow_id and own.is_valid and job.workflow_id == f"{own.trace_id:032x}":
+            job.workflow_id = ""  # derived by every reader
         self._context = trace.set_span_in_context(self.span, parent_context)
         self.carrier: dict[str, str] = encode(job, own, parent_context, identity=identity)
 
@@ -106,8 +111,8 @@ class Dispatch:
         if error is not None:
             record_error(self.span, type(error).__name__, error, expected=False)
             self.span.set_attribute(a.ERROR_TYPE, type(error).__name__)
-        elif self._execution is not None:
-            self._execution.child(self.job.system, self.job.job_id)
+        elif self._dispatcher is not None:
+            self._dispatcher.child(self.job.system, self.job.job_id)
         self.span.end(max(jobs.now(), self.job.enqueued_at or 0))
 
     def __enter__(self) -> Self:
@@ -136,7 +141,6 @@ class Execution:
         "_thread",
         "_token",
         "attempt_attributes",
-        "beacons",
         "carrier",
         "context",
         "dead_letter",
@@ -159,7 +163,6 @@ class Execution:
         self._children: set[int] = set()
         self._ended = False
         self._token: Any = None
-        self.beacons = False
         self.outcome = ""
         self.error: BaseException | None = None
         self.error_type = ""
@@ -227,6 +230,12 @@ class Execution:
         self.outcome, self.dead_letter = outcome, dead_letter
         self.error = error
         self.error_type = error_type or ("" if error is None else type(error).__name__)
+
+    def limit_attempts(self, most: int) -> None:
+        """Say how many attempts the job may have, where that is known only now."""
+        if most != self.job.max_attempts:
+            self.job.max_attempts = most
+            self.span.set_attribute(a.MAX_ATTEMPTS, most)
 
     def retry(
         self, *, due_at: int | None = None, delay_seconds: float | None = None, error: BaseException | None = None
@@ -296,6 +305,12 @@ class Execution:
         if outcome in ("failure", "lost", "rejected") or (outcome == "retry" and error is not None):
             record_error(self.span, error_type, error, expected=expected or outcome == "retry")
         self.span.end(max(jobs.now() if ended_at is None else ended_at, self.started_at))
+
+    def abandon(self) -> None:
+        """Leave the end of the attempt to another process, which reports it as observed: this span is never sent."""
+        self._ended = True
+        beacon.forget(self)
+        self.deactivate()
 
     def __enter__(self) -> Self:
         self.activate()
@@ -382,7 +397,7 @@ def composite(kind: str, *, group_id: str = "", roots: int | None = None) -> Ite
     if not trace.get_current_span(context).get_span_context().is_valid:
         span = tracer().start_span(f"dispatch {kind}", context=context, kind=SpanKind.INTERNAL)
         context = trace.set_span_in_context(span, context)
-    if execution_in(context) is not None:
+    if dispatcher_in(context) is not None:
         roots = None
     outer = composite_in(context)
     if outer is not None:  # a composite inside a composite: the outermost counts the roots
@@ -404,8 +419,7 @@ def _start_execute(job: Job, carrier: Carrier, started_at: int) -> tuple[Span, C
     """Start the execute span of an attempt; returns it, its parent context, the workflow id and its attributes."""
     context = carrier.context
     dispatch = carrier.dispatch
-    targets = [target for target in (dispatch, carrier.previous) if target is not None]
-    links = [Link(target) for target in targets]
+    links = [Link(target) for target in (dispatch, carrier.previous, *job.links) if target is not None]
     if settings().link_mode and dispatch is not None:
         context = trace.set_span_in_context(trace.INVALID_SPAN, context)
     trace_id = ""

@@ -130,8 +130,8 @@ def _failed(execution: spans.Execution, task: Any, error: BaseException | None) 
     if most is not None and 1 < most <= (task.request.retries or 0) + 1:
         execution.dead_letter = True
     execution.outcome = ""  # a retry that was announced, but the task failed after it
-    throws = getattr(task, "throws", None)
-    expected = bool(throws) and isinstance(error, tuple(throws) if isinstance(throws, (list, tuple)) else throws)
+    throws: Any = getattr(task, "throws", None) or ()
+    expected = isinstance(error, tuple(throws) if isinstance(throws, list) else throws)
     execution.end("failure", error=error, error_type="" if error else "Failure", expected=expected)
 
 

@@ -1,0 +1,122 @@
+"""What every queue library's conformance fixture offers, and what the scenarios do with it.
+
+A harness starts producers and workers of a real application, which logs what really happens, and collects the spans
+that they export. The scenarios then compare the two.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import parts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from otlp_receiver import Receiver, Span
+
+MILLISECOND = 1_000_000
+
+
+class Producer(Protocol):
+    def run(self, scenario: str, **arguments): ...
+
+
+class Worker(Protocol):
+    name: str
+
+    def stop(self) -> int: ...
+
+
+class Harness(Protocol):
+    """One per library."""
+
+    system: str
+    receiver: Receiver
+
+    def producer(self, name: str, *, traced: bool = True, **environment: str) -> Producer: ...
+    def worker(self, name: str, *, traced: bool = True, **options) -> Worker: ...
+    def log(self) -> list[dict]: ...
+
+
+class Story:
+    """What happened since it began: the spans and the application's log of one scenario."""
+
+    def __init__(self, receiver: Receiver, log: Path) -> None:
+        self.receiver, self._log = receiver, log
+        self._from_span = len(receiver.spans)
+        self._from_byte = log.stat().st_size if log.exists() else 0
+
+    @property
+    def spans(self) -> list[Span]:
+        return self.receiver.spans[self._from_span :]
+
+    @property
+    def log(self) -> list[dict]:
+        if not self._log.exists():
+            return []
+        with self._log.open("rb") as lines:
+            lines.seek(self._from_byte)
+            return [json.loads(line) for line in lines.read().decode().splitlines()]
+
+    def wait(
+        self, *, executed: int, dispatched: int | None = None, seconds: float = 15.0, quiet: float = 0.25
+    ) -> Story:
+        """Wait for that many execute spans (and dispatch spans), then until nothing more arrives."""
+
+        def there():
+            spans = self.spans
+            runs = sum(s.operation == "execute" for s in spans)
+            sends = sum(s.operation == "dispatch" for s in spans)
+            return runs >= executed and (dispatched is None or sends >= dispatched)
+
+        try:
+            parts.wait_until(there, seconds=seconds, what=f"{executed} execute spans")
+        except TimeoutError as problem:
+            raise AssertionError(f"{problem}; there are:\n{self.tree()}\n{self.log}") from None
+        seen = -1
+        while seen != len(self.spans):
+            seen = len(self.spans)
+            time.sleep(quiet)
+        return self
+
+    def operation(self, name: str) -> list[Span]:
+        return sorted((s for s in self.spans if s.operation == name), key=lambda s: s.start)
+
+    @property
+    def dispatches(self) -> list[Span]:
+        return self.operation("dispatch")
+
+    @property
+    def executions(self) -> list[Span]:
+        return self.operation("execute")
+
+    def tree(self) -> str:
+        return tree(self.spans)
+
+
+def describe(span: Span) -> str:
+    """A span in one line: its name and what became of it."""
+    if span.operation == "execute":
+        parts_ = [f"#{span.get('otjobs.job.attempt')}", span.get("otjobs.job.outcome", "?"), span.get("error.type", "")]
+        flags = [n for n in ("dead_letter", "redelivered", "observed") if span.get(f"otjobs.job.{n}")]
+        return " ".join([span.name, *(p for p in parts_ if p), *flags])
+    if span.status == "ERROR":
+        return f"{span.name} ERROR {span.get('error.type', '')}".strip()
+    return span.name
+
+
+def tree(spans: list[Span]) -> str:
+    """The spans as an indented tree; equal siblings in order of start, else by their text, so that races do not show."""
+    ids = {s.id for s in spans}
+
+    def lines(parent: str, depth: int) -> list[str]:
+        branches = []
+        for span in spans:
+            if (span.parent if span.parent in ids else "") == parent:
+                branches.append(["  " * depth + describe(span), *lines(span.id, depth + 1)])
+        return [line for branch in sorted(branches) for line in branch]
+
+    return "\n".join(lines("", 0))

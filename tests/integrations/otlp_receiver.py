@@ -1,0 +1,134 @@
+"""An OTLP/HTTP receiver inside the test process: what a service exports, as plain spans."""
+
+from __future__ import annotations
+
+import gzip
+import http.server
+import threading
+from dataclasses import dataclass, field
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+KINDS = {1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
+STATUSES = {0: "UNSET", 1: "OK", 2: "ERROR"}
+
+
+@dataclass(frozen=True)
+class Span:
+    name: str
+    kind: str
+    trace: str
+    id: str
+    parent: str
+    """'' for a root."""
+    start: int
+    end: int
+    status: str
+    attributes: dict = field(hash=False)
+    links: tuple[tuple[str, str], ...]
+    """(trace id, span id) each."""
+    events: tuple = ()
+    resource: dict = field(hash=False, default_factory=dict)
+    scope: str = ""
+
+    def __getitem__(self, name):
+        return self.attributes[name]
+
+    def get(self, name, default=None):
+        return self.attributes.get(name, default)
+
+    @property
+    def operation(self):
+        return self.get("messaging.operation.name", "")
+
+    @property
+    def job(self):
+        return self.get("messaging.message.id", "")
+
+
+class Receiver:
+    """Keeps every span that arrives; `url` is for OTEL_EXPORTER_OTLP_ENDPOINT."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._spans: list[Span] = []
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                receiver.take(body)
+                answer = ExportTraceServiceResponse().SerializeToString()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/x-protobuf")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request, address):
+                pass  # a killed service breaks its connection
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def take(self, body: bytes) -> None:
+        request = ExportTraceServiceRequest.FromString(body)
+        found = []
+        for group in request.resource_spans:
+            resource = _attributes(group.resource.attributes)
+            for scope in group.scope_spans:
+                found += [_span(span, resource, scope.scope.name) for span in scope.spans]
+        with self._lock:
+            self._spans += found
+
+    @property
+    def spans(self) -> list[Span]:
+        with self._lock:
+            return list(self._spans)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _value(value):
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return tuple(_value(one) for one in value.array_value.values)
+    return None if kind is None else getattr(value, kind)
+
+
+def _attributes(pairs):
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _span(span, resource, scope):
+    return Span(
+        name=span.name,
+        kind=KINDS[span.kind],
+        trace=span.trace_id.hex(),
+        id=span.span_id.hex(),
+        parent=span.parent_span_id.hex(),
+        start=span.start_time_unix_nano,
+        end=span.end_time_unix_nano,
+        status=STATUSES[span.status.code],
+        attributes=_attributes(span.attributes),
+        links=tuple((link.trace_id.hex(), link.span_id.hex()) for link in span.links),
+        events=tuple((event.name, _attributes(event.attributes)) for event in span.events),
+        resource=resource,
+        scope=scope,
+    )
