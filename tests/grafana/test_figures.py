@@ -132,7 +132,7 @@ def test_types_below_the_ten_worst_are_one_series(new_store):
         for job in range(number):
             failed = Attempt(1, now - 9 * S, started=now - 8 * S, ended=now - 7 * S, outcome="failure", error="E")
             made = Job(
-                f"{number}.{job}", "celery", "q", f"type{number:02}", f"{number:016x}{job:016x}", now - 9 * S, [failed]
+                f"{number}000{job}", "celery", "q", f"type{number:02}", f"{number:016x}{job:016x}", now - 9 * S, [failed]
             )
             store.insert_spans(History.spans_of(made))
     rows = run_panel(store, OVERVIEW, "Failures over time", at(now - 3600 * S), at(now))
