@@ -26,3 +26,19 @@ def emit(name: str, **figures: Any) -> None:
     """Print the figures as one line of JSON."""
     machine = {"cores": os.cpu_count(), "python": platform.python_version()}
     print(json.dumps({"bench": name, **figures, **machine}), flush=True)
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """Return the CPU seconds that a process has used so far (Linux)."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(pid: int, name: str) -> float:
+    """Return a figure of a process's memory in MB: `VmRSS` now, `VmHWM` at its peak (Linux)."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        for line in file:
+            if line.startswith(name + ":"):
+                return int(line.split()[1]) / 1024
+    raise KeyError(name)
