@@ -34,8 +34,8 @@ check: $(VENV)/.installed ## format, lint, types
 format: $(VENV)/.installed ## format in place
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed ## the benchmarks
-	for f in bench/*.py; do $(BIN)/python $$f || exit 1; done
+bench: $(VENV)/.installed ## the benchmarks (BENCH=--quick for short ones)
+	for f in $$(grep -l __main__ bench/*.py); do $(BIN)/python $$f $(BENCH) || exit 1; done
 
 chaos: $(VENV)/.installed ## kill things
 	$(BIN)/pytest tests/chaos

@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import os
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from figures import cpu_seconds_of, emit, memory_mb, table
 from job_spans import template
