@@ -141,6 +141,7 @@ def history():
             outcome="failure",
             error="Refused",
             dispatched=0,
+            dead_letter=True,
             parent_id="1",
             parent_type="order",
             parent_attempt=1,

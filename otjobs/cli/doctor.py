@@ -1,0 +1,106 @@
+"""`otjobs doctor`: is everything between a service and its figures in place?"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from otjobs.cli.app import json_option, opened, url_option
+from otjobs.cli.screen import Column, Screen
+from otjobs.cli.values import document, duration
+from otjobs.errors import OtjobsError
+from otjobs.store.migrate import applied, migrations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otjobs.store import Store
+
+_COLUMNS = (Column("check", "CHECK"), Column("verdict", "RESULT"), Column("found", "FOUND"), Column("next", "NEXT"))
+_STALE_SECONDS = 600
+_NO_ENDPOINT = "export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+
+
+@click.command()
+@json_option
+@url_option
+def doctor(as_json: bool) -> None:
+    """Check the way from a service to its figures.
+
+    Looks at the database, its schema, the spans in it and how old the newest is, and at the OTLP endpoint that a
+    service started from this shell would use. Exit status 1 if something is broken.
+
+    Example:
+      otjobs doctor --url http://127.0.0.1:8123/otjobs
+    """
+    rows = [_row(*check) for check in (*_database(), _endpoint())]
+    if as_json:
+        click.echo(document(rows))
+    else:
+        Screen().table(_COLUMNS, rows)
+    if any(row["verdict"] == "broken" for row in rows):
+        click.get_current_context().exit(1)
+
+
+def _row(check: str, verdict: str, found: str, what_next: str = "") -> dict[str, Any]:
+    return {"check": check, "verdict": verdict, "found": found, "next": what_next}
+
+
+def _database() -> Iterator[tuple[str, ...]]:
+    try:
+        with opened(needs_schema=False) as store:
+            yield "database", "ok", store.url
+            yield from _schema(store)
+    except OtjobsError as error:
+        yield "database", "broken", str(error), "otjobs up, or set OTJOBS_URL"
+
+
+def _schema(store: Store) -> Iterator[tuple[str, ...]]:
+    have, known = max(applied(store), default=0), migrations()[-1][0]
+    if have < known:
+        yield "schema", "broken", f"version {have}, this otjobs knows {known}", "otjobs migrate"
+    elif have > known:
+        yield "schema", "broken", f"version {have}, this otjobs knows {known}", "pip install --upgrade otjobs"
+    else:
+        yield "schema", "ok", f"version {have}"
+    if store.has_table("otel_traces"):
+        yield from _spans(store)
+
+
+def _spans(store: Store) -> Iterator[tuple[str, ...]]:
+    row = store.named("spans_stored").dicts()[0]
+    if not row["spans"]:
+        yield "spans", "none yet", "no span is stored", "start a service: opentelemetry-instrument celery -A app worker"
+        return
+    age = duration(row["newest_age_seconds"])
+    stale = row["newest_age_seconds"] > _STALE_SECONDS
+    hint = "nothing arrives: is the service running and its endpoint right?" if stale else ""
+    yield "spans", "stale" if stale else "ok", f"{row['spans']} stored, the newest {age} old", hint
+    if store.has_table("jobs") and not store.named("progress", seconds=604_800).dicts()[0]["jobs"]:
+        yield "jobs", "none yet", "spans arrive, but none of a job", "is the otjobs instrumentor on in the worker?"
+
+
+def _endpoint() -> tuple[str, ...]:
+    name = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    endpoint = os.environ.get(name) or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if not endpoint:
+        return "endpoint", "not set", "OTEL_EXPORTER_OTLP_ENDPOINT is not set in this shell", _NO_ENDPOINT
+    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+    try:
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 4317)
+        with socket.create_connection((parts.hostname or "127.0.0.1", port), timeout=3):
+            pass
+    except (OSError, ValueError) as error:
+        return "endpoint", "broken", f"nobody listens at {endpoint}: {error}", "otjobs up, or start the collector"
+    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+    if protocol != "http/protobuf":
+        found = f"{endpoint} answers; the protocol is {protocol or 'grpc by default'}"
+        return "endpoint", "check", found, "gRPC hangs forked workers: export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+    return "endpoint", "ok", f"{endpoint} answers, http/protobuf"
+
+
+COMMANDS = (doctor,)

@@ -1,0 +1,188 @@
+"""Where output goes: tables and bars with colours on a terminal, aligned plain text without frames in a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from otjobs.cli import timeline, values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PIPE_BAR_WIDTH: Final = 40
+_STYLES: Final = {
+    "succeeded": "green",
+    "success": "green",
+    "running": "cyan",
+    "waiting": "yellow",
+    "retrying": "yellow",
+    "retry": "yellow",
+    "scheduled": "dim",
+    "cancelled": "dim",
+    "failed": "red",
+    "failure": "red",
+    "lost": "bold red",
+    "expired": "red",
+    "rejected": "red",
+    timeline.DELAY: "dim",
+    timeline.WAIT: "yellow",
+    timeline.RUN: "green",
+    timeline.FAILED: "red",
+}
+_ASCII: Final = {timeline.EMPTY: " ", timeline.DELAY: ".", timeline.WAIT: "-", timeline.RUN: "#", timeline.FAILED: "x"}
+_BLOCKS: Final = {timeline.EMPTY: " ", timeline.DELAY: "·", timeline.WAIT: "░", timeline.RUN: "█", timeline.FAILED: "█"}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: the row's key, the heading, and how the value is written.
+
+    `kind` is text, id, state, count, seconds, time, flag, tree or bar.
+    """
+
+    key: str
+    title: str
+    kind: str = "text"
+
+    @property
+    def right(self) -> bool:
+        """Numbers stand on the right."""
+        return self.kind in ("count", "seconds")
+
+    def text(self, value: Any) -> str:
+        """Return a value as people read it."""
+        if self.kind == "seconds":
+            return values.duration(value)
+        if self.kind == "time":
+            return values.moment(value)
+        if self.kind == "flag":
+            return "yes" if value else "no"
+        return values.written(value)
+
+
+class Screen:
+    """Writes tables, pairs and lines to a stream.
+
+    Args:
+        stream: standard output by default.
+        terminal: draw as on a terminal; by default where the stream is one.
+        width: of the terminal, in cells.
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, terminal: bool | None = None, width: int | None = None) -> None:
+        self.stream = stream or sys.stdout
+        dumb = os.environ.get("TERM") == "dumb"
+        self.terminal = self.stream.isatty() and not dumb if terminal is None else terminal
+        self.console = Console(
+            file=self.stream, force_terminal=self.terminal, width=width, highlight=False, emoji=False, markup=False
+        )
+        blocks = self.terminal and "utf" in (getattr(self.stream, "encoding", None) or "utf-8").lower()
+        self.glyphs = _BLOCKS if blocks else _ASCII
+        self._branches = ("├─ ", "└─ ", "│  ", "   ") if blocks else ("  ", "  ", "  ", "  ")
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Write one line; it is not wrapped in a pipe."""
+        if self.terminal:
+            self.console.print(Text(text, style=style))
+        else:
+            self.stream.write(text.rstrip() + "\n")
+            self.stream.flush()
+
+    def title(self, text: str) -> None:
+        """Write a heading after an empty line."""
+        self.line()
+        self.line(text, "bold")
+
+    def pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Write names and values, one pair a line; pairs without a value are left out."""
+        known = [(name, value) for name, value in pairs if value and value != values.NOTHING]
+        width = max((len(name) for name, _ in known), default=0)
+        for name, value in known:
+            if self.terminal:
+                self.console.print(Text(f"{name:{width}}  ", style="dim").append(value, style=_style(value)))
+            else:
+                self.line(f"{name:{width}}  {value}")
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write a table; nothing is cut off in a pipe."""
+        if self.terminal:
+            self._drawn(columns, rows)
+            return
+        cells = [[column.title for column in columns]]
+        cells += [[self._cell(column, row.get(column.key)) for column in columns] for row in rows]
+        widths = [max(cell_len(line[i]) for line in cells) for i in range(len(columns))]
+        for line in cells:
+            padded = (
+                _pad(cell, width, column.right) for cell, width, column in zip(line, widths, columns, strict=True)
+            )
+            self.line("  ".join(padded))
+
+    def _drawn(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
+        drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
+        for column in columns:
+            fixed = column.kind in ("bar", "time", "seconds", "count", "state")
+            drawn.add_column(column.title, justify="right" if column.right else "left", no_wrap=fixed, overflow="fold")
+        for row in rows:
+            drawn.add_row(*(self._drawn_cell(column, row.get(column.key)) for column in columns))
+        self.console.print(drawn)
+
+    def _drawn_cell(self, column: Column, value: Any) -> Text:
+        if column.kind == "bar":
+            text = Text()
+            for kind in value or ():
+                text.append(self.glyphs[kind], style=_STYLES.get(kind, ""))
+            return text
+        cell = self._cell(column, value)
+        return Text(cell, style=_style(cell) if column.kind == "state" else "")
+
+    def _cell(self, column: Column, value: Any) -> str:
+        if column.kind == "bar":
+            return "|" + "".join(self.glyphs[kind] for kind in value or ()) + "|"
+        if column.kind == "tree":
+            return self._tree(value)
+        return column.text(value)
+
+    def _tree(self, leaf: timeline.Leaf) -> str:
+        name = values.written(leaf.row["job_type"])
+        more = leaf.more[1:]  # tops stand at the margin
+        if not more:
+            return name
+        tee, corner, bar, gap = self._branches
+        return "".join(bar if level else gap for level in more[:-1]) + (tee if more[-1] else corner) + name
+
+    def bar_width(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> int:
+        """Return how many cells a timeline may take beside these columns."""
+        if not self.terminal:
+            return PIPE_BAR_WIDTH
+        taken = 0
+        for column in columns:
+            cells = [column.title, *(self._cell(column, row.get(column.key)) for row in rows)]
+            taken += max(map(cell_len, cells)) + 2
+        return min(max(self.console.width - taken, 16), 72)
+
+    def legend(self) -> str:
+        """Return what the cells of a bar mean."""
+        kinds = (
+            (timeline.DELAY, "delay"),
+            (timeline.WAIT, "wait"),
+            (timeline.RUN, "run"),
+            (timeline.FAILED, "failed run"),
+        )
+        return "  ".join(f"{self.glyphs[kind]} {meaning}" for kind, meaning in kinds)
+
+
+def _style(text: str) -> str:
+    return _STYLES.get(text.partition(" ")[0].rstrip(":,"), "")
+
+
+def _pad(cell: str, width: int, right: bool) -> str:
+    blank = " " * (width - cell_len(cell))
+    return blank + cell if right else cell + blank

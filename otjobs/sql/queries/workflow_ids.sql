@@ -1,0 +1,11 @@
+-- The workflow ids of the last while that begin like this: what a person typed.
+-- param prefix String =  -- the first characters
+-- param seconds UInt32 = 604800 -- how far back
+-- param limit UInt32 = 6 -- how many
+SELECT DISTINCT workflow_id
+FROM jobs
+WHERE startsWith(workflow_id, {prefix:String})
+    AND (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32})
+        OR (enqueued_at IS NULL AND started_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32})))
+ORDER BY workflow_id
+LIMIT {limit:UInt32}
