@@ -1,0 +1,82 @@
+"""Views against the model, row for row and column for column."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from otjobs.store import Store
+
+Row = dict[str, Any]
+KEYS = {
+    "attempts": ("workflow_id", "system", "queue", "job_id", "attempt"),
+    "jobs": ("workflow_id", "system", "queue", "job_id"),
+    "workflows": ("workflow_id",),
+}
+
+# What a view is known to say wrongly, (what is right, what it says); a test of each is expected to fail until mended.
+KNOWN_FAULTS: dict[tuple[str, str], Callable[[Any, Any], bool]] = {
+    ("workflows", "wall_seconds"): lambda right, said: right == 0 and said is not None and said < 0,
+}
+
+
+def read(store: Store, view: str, columns: Sequence[str]) -> list[Row]:
+    """Read columns of a view; times as unix ns."""
+    shown = [f"toUnixTimestamp64Nano({c}) AS {c}" if c.endswith("_at") else c for c in columns]
+    return store.query(f"SELECT {', '.join(shown)} FROM {view}").dicts()
+
+
+def same(expected: Any, got: Any) -> bool:
+    if isinstance(expected, float) or isinstance(got, float):
+        # Sums of floats depend on their order.
+        return None not in (expected, got) and math.isclose(expected, got, rel_tol=1e-9, abs_tol=1e-9)
+    return bool(expected == got)
+
+
+def differences(view: str, expected: Sequence[Row], got: Sequence[Row], *, known_faults: bool = True) -> list[str]:
+    """Say every difference in words; rows that are missing, too many, or there twice are differences too."""
+    keys = KEYS[view]
+
+    def by_key(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
+        found: dict[tuple[Any, ...], list[Row]] = {}
+        for row in rows:
+            found.setdefault(tuple(row[k] for k in keys), []).append(row)
+        return found
+
+    wanted, there = by_key(expected), by_key(got)
+    found = []
+    for key in sorted(wanted.keys() | there.keys(), key=str):
+        ours, theirs = wanted.get(key, []), there.get(key, [])
+        if len(ours) != 1 or len(theirs) != 1:
+            found.append(f"{view} {key}: {len(theirs)} rows where the model has {len(ours)}")
+            continue
+        found += [
+            f"{view} {key}: {name} is {theirs[0][name]!r}, the model has {value!r}"
+            for name, value in ours[0].items()
+            if not same(value, theirs[0][name])
+            and not (known_faults and KNOWN_FAULTS.get((view, name), _never)(value, theirs[0][name]))
+        ]
+    return found
+
+
+def _never(right: Any, said: Any) -> bool:
+    return False
+
+
+def compare(
+    store: Store,
+    tables: Mapping[str, Sequence[Row]],
+    *,
+    instead: Mapping[str, str] | None = None,
+    known_faults: bool = True,
+) -> list[str]:
+    """Return every difference between the views and the model's tables; `instead` names other sources than the views."""
+    found = []
+    for view, rows in tables.items():
+        source = (instead or {}).get(view, view)
+        columns = list(rows[0]) if rows else list(KEYS[view])
+        found += differences(view, rows, read(store, source, columns), known_faults=known_faults)
+    return found

@@ -1,0 +1,436 @@
+"""The views by brute force: every row of `attempts`, `jobs` and `workflows` from the set of spans that arrived.
+
+Plain Python over plain sets, as the readings say, with no thought of speed: this is what the figures mean. Times are
+unix ns, seconds are floats, unknown is None, '' or 0.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spans_of import Span
+
+S: Final = 1_000_000_000
+STATES: Final = {"success": "succeeded", "failure": "failed", "retry": "retrying"}
+FAILED: Final = ("failed", "lost", "expired", "rejected")
+Row = dict[str, Any]
+
+
+def number(span: Span, name: str) -> int | None:
+    value = span.attributes.get(name)
+    return None if value is None else int(value)
+
+
+def text(spans: Iterable[Span], name: str) -> str:
+    """What the spans agree on, or '' where none says it."""
+    return max((span.attributes.get(name, "") for span in spans), default="")
+
+
+def latest(spans: Iterable[Span], name: str) -> int | None:
+    return max((at for span in spans if (at := number(span, name)) is not None), default=None)
+
+
+def seconds(start: int | None, end: int | None) -> float | None:
+    """The time between two moments; below zero it is 0, unknown where one is."""
+    return None if start is None or end is None else max(0, end - start) / S
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def end_of(span: Span) -> int:
+    """A span that ends before it starts ends where it starts."""
+    return max(span.start, span.end)
+
+
+@dataclass(eq=False)
+class Attempt:
+    """Everything the spans say of one attempt."""
+
+    number: int
+    job: Job
+    spans: list[Span] = field(default_factory=list)
+
+    def of(self, operation: str) -> list[Span]:
+        return [span for span in self.spans if span.operation == operation]
+
+    @cached_property
+    def own(self) -> list[Span]:
+        return [s for s in self.of("process") if s.attributes.get("otjobs.job.observed") != "true"]
+
+    @cached_property
+    def report(self) -> Span | None:
+        """The span that all end fields come from: an own one before an observed one, then the latest end."""
+        reports = self.own or self.of("process")
+        return max(reports, key=lambda span: (end_of(span), span.span_id), default=None)
+
+    @cached_property
+    def beacon(self) -> Span | None:
+        return max(self.of("receive"), key=lambda span: span.end, default=None)
+
+    @cached_property
+    def started_at(self) -> int | None:
+        started = [s for s in self.of("process") if not ended_unstarted(s)]
+        first_hand = [s for s in started if s in self.own] + self.of("receive")
+        return min((span.start for span in first_hand or started), default=None)
+
+    @cached_property
+    def redelivered(self) -> bool:
+        return any(span.attributes.get("otjobs.job.redelivered") == "true" for span in self.spans)
+
+    @cached_property
+    def due_at(self) -> int | None:
+        return latest(self.spans, "otjobs.job.due_at")
+
+    @cached_property
+    def published_at(self) -> int | None:
+        if self.redelivered:
+            return None
+        said = latest(self.spans, "otjobs.job.published_at")
+        return self.job.enqueued_at if said is None and self.number == 1 else said
+
+    @cached_property
+    def ready_at(self) -> int | None:
+        return None if self.published_at is None else max(self.published_at, self.due_at or 0)
+
+    @cached_property
+    def silent(self) -> bool:
+        """Lost without anybody's report: three beacons missed, or a later attempt started."""
+        if self.report is not None or self.beacon is None:
+            return False
+        if any(a.number > self.number and a.started_at is not None for a in self.job.attempts):
+            return True
+        interval = float(self.beacon.attributes.get("otjobs.beacon.interval_seconds", 30))
+        clock = min(self.job.world.now, self.job.world.clocks[self.beacon.service])
+        return clock >= self.beacon.end + round(3 * interval * S)
+
+    @cached_property
+    def expired_unseen(self) -> bool:
+        job = self.job
+        touched = any(a.started_at is not None or a.report is not None for a in job.attempts)
+        return self.number == 1 and not touched and job.expires_at is not None and job.world.now > job.expires_at
+
+    @cached_property
+    def outcome(self) -> str:
+        if self.report is not None:
+            return self.report.attributes["otjobs.job.outcome"]
+        if self.silent:
+            return "lost"
+        if self.expired_unseen:
+            return "expired"
+        return "" if self.started_at is None else "running"
+
+    @cached_property
+    def ended_at(self) -> int | None:
+        if self.report is not None:
+            return end_of(self.report)
+        if self.silent and self.beacon is not None:
+            return self.beacon.end
+        return self.job.expires_at if self.expired_unseen else None
+
+    @cached_property
+    def queue_seconds(self) -> float | None:
+        return seconds(self.ready_at, self.started_at)
+
+    @cached_property
+    def run_seconds(self) -> float | None:
+        return seconds(self.started_at, self.ended_at)
+
+    @cached_property
+    def dispatched(self) -> int:
+        return (number(self.report, "otjobs.job.dispatched") or 0) if self.report else 0
+
+    @cached_property
+    def teller(self) -> Span | None:
+        return self.report or self.beacon
+
+    def told(self, name: str) -> str:
+        """An end field: of the report alone."""
+        return self.report.attributes.get(name, "") if self.report else ""
+
+    @property
+    def row(self) -> Row:
+        teller, cpu = self.teller, self.told("otjobs.job.cpu_seconds")
+        return {
+            **self.job.identity,
+            "attempt": self.number,
+            "published_at": self.published_at,
+            "ready_at": self.ready_at,
+            "received_at": latest(self.spans, "otjobs.job.received_at"),
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+            "cpu_seconds": float(cpu) if cpu else None,
+            "queue_seconds": self.queue_seconds,
+            "run_seconds": self.run_seconds,
+            "outcome": self.outcome,
+            "error_type": self.told("error.type"),
+            "enqueued_at": self.job.enqueued_at,
+            "parent_id": self.job.parent_id,
+            "worker": teller.attributes.get("otjobs.worker", "") if teller else "",
+            "host": teller.resource.get("host.name", "") if teller else "",
+            "service": teller.service if teller else "",
+            "release": teller.resource.get("service.version", "") if teller else "",
+            "trace_id": self.trace_id,
+            "span_id": "" if teller is None else teller.span_id if teller is self.report else teller.parent_span_id,
+        }
+
+    @property
+    def trace_id(self) -> str:
+        spans = [self.teller] if self.teller else self.spans
+        return max(span.trace_id for span in spans)
+
+
+@dataclass(eq=False)
+class Job:
+    """All attempts of one job; its identity is (workflow, system, queue, id)."""
+
+    world: World
+    workflow_id: str
+    system: str
+    queue: str
+    id: str
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @cached_property
+    def spans(self) -> list[Span]:
+        return [span for attempt in self.attempts for span in attempt.spans]
+
+    @cached_property
+    def type(self) -> str:
+        return text(self.spans, "otjobs.job.type")
+
+    @property
+    def identity(self) -> Row:
+        names = ("workflow_id", "system", "queue", "job_type", "job_id")
+        return dict(zip(names, (self.workflow_id, self.system, self.queue, self.type, self.id), strict=True))
+
+    @cached_property
+    def enqueued_at(self) -> int | None:
+        return latest(self.spans, "otjobs.job.enqueued_at")
+
+    @cached_property
+    def expires_at(self) -> int | None:
+        return latest(self.spans, "otjobs.job.expires_at")
+
+    @cached_property
+    def parent_id(self) -> str:
+        return text(self.spans, "otjobs.job.parent.id")
+
+    @cached_property
+    def parent_attempt(self) -> tuple[str, str, int]:
+        """The attempt that dispatched this job, as far as a child knows it: (type, id, number)."""
+        by = latest(self.spans, "otjobs.job.parent.attempt") or 1
+        return text(self.spans, "otjobs.job.parent.type"), self.parent_id, by
+
+    @cached_property
+    def root_at(self) -> int | None:
+        return latest(self.spans, "otjobs.workflow.started_at") if self.parent_id else self.enqueued_at
+
+    @cached_property
+    def root_type(self) -> str:
+        return text(self.spans, "otjobs.workflow.type") if self.parent_id else self.type
+
+    @cached_property
+    def trigger(self) -> tuple[str, str]:
+        if self.parent_id:
+            return "job", self.parent_attempt[0]
+        return text(self.spans, "otjobs.trigger"), text(self.spans, "otjobs.trigger.name")
+
+    @cached_property
+    def producer(self) -> str:
+        if self.enqueued_at is None:
+            return ""
+        return max(s.attributes.get("otjobs.job.producer", s.service) for s in self.spans)
+
+    @cached_property
+    def started(self) -> list[Attempt]:
+        return [a for a in self.attempts if a.started_at is not None]
+
+    @cached_property
+    def ready_at(self) -> int | None:
+        """When the first publication was ready: attempt 1's, or attempt 2's if that is its redelivery."""
+        first = self.attempts[0]
+        if first.number == 1:
+            return first.ready_at
+        if first.number == 2 and first.redelivered and self.enqueued_at is not None:
+            return max(self.enqueued_at, first.due_at or 0)
+        return None
+
+    @cached_property
+    def ended_at(self) -> int | None:
+        return None if self.last.outcome == "retry" else self.last.ended_at
+
+    @property
+    def last(self) -> Attempt:
+        return self.attempts[-1]
+
+    @cached_property
+    def state(self) -> str:
+        outcome = self.last.outcome
+        if outcome:
+            return STATES.get(outcome, outcome)
+        return "scheduled" if self.ready_at is not None and self.ready_at > self.world.now else "waiting"
+
+    @cached_property
+    def queue_seconds(self) -> float | None:
+        return self.started[0].queue_seconds if self.started else None
+
+    @cached_property
+    def run_seconds(self) -> float | None:
+        return total(a.run_seconds for a in self.attempts if a.ended_at is not None)
+
+    @cached_property
+    def settled(self) -> set[int]:
+        """The attempts that nothing more is expected of: ended, or followed by a redelivery."""
+        ended = {a.number for a in self.attempts if a.ended_at is not None}
+        return ended | {a.number - 1 for a in self.attempts if a.redelivered}
+
+    @property
+    def row(self) -> Row:
+        last, told = self.last, [a for a in self.attempts if a.outcome]
+        labels = {k[len("otjobs.label.") :]: v for s in self.spans for k, v in s.attributes.items() if "label." in k}
+        return {
+            **self.identity,
+            "trace_id": (told or self.attempts)[-1].trace_id,
+            "workflow_type": self.root_type,
+            "parent_id": self.parent_id,
+            "parent_type": self.parent_attempt[0],
+            "trigger": self.trigger[0],
+            "trigger_name": self.trigger[1],
+            "enqueued_at": self.enqueued_at,
+            "ready_at": self.ready_at,
+            "started_at": self.started[0].started_at if self.started else None,
+            "ended_at": self.ended_at,
+            "state": self.state,
+            "attempts": len(self.started),
+            "delay_seconds": seconds(self.enqueued_at, self.ready_at),
+            "queue_seconds": self.queue_seconds,
+            "run_seconds": self.run_seconds,
+            "error_type": last.row["error_type"],
+            "dead_letter": int(last.told("otjobs.job.dead_letter") == "true"),
+            "worker": last.row["worker"],
+            "service": last.row["service"],
+            "release": last.row["release"],
+            "producer": self.producer,
+            "group_id": text(self.spans, "otjobs.group.id"),
+            "dispatched": sum(a.dispatched for a in self.attempts if a.ended_at is not None),
+            "labels": labels,
+        }
+
+
+@dataclass(eq=False)
+class World:
+    """All that a set of spans says, at one moment."""
+
+    now: int
+    clocks: dict[str, int] = field(default_factory=dict)
+    """The newest stored moment of each service."""
+    jobs: list[Job] = field(default_factory=list)
+    spans: set[Span] = field(default_factory=set)
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The attempts that have a row: started or ended."""
+        return [a for job in self.jobs for a in job.attempts if a.started_at is not None or a.ended_at is not None]
+
+    def workflow(self, workflow_id: str, jobs: list[Job]) -> Row:
+        roots = [job for job in jobs if not job.parent_id]
+        complete = is_complete(jobs)
+        by_root = min(jobs, key=lambda j: (j.root_at is None, j.root_at or 0, j.root_type))
+        first = min(roots, key=lambda j: (j.enqueued_at is None, j.enqueued_at or 0, j.id), default=None)
+        dispatches = [at for job in jobs for at in (job.enqueued_at, job.root_at) if at is not None]
+        last_end = max((job.ended_at for job in jobs if job.ended_at is not None), default=None)
+        return {
+            "workflow_id": workflow_id,
+            "trace_id": workflow_id,
+            "workflow_type": by_root.root_type,
+            "trigger": first.trigger[0] if first else "",
+            "trigger_name": first.trigger[1] if first else "",
+            "started_at": by_root.root_at,
+            "ended_at": last_end if complete else None,
+            "complete": int(complete),
+            "jobs": len(jobs),
+            "open_jobs": sum(job.ended_at is None for job in jobs),
+            "failed_jobs": sum(job.state in FAILED for job in jobs),
+            "attempts": sum(len(job.started) for job in jobs),
+            "wall_seconds": seconds(min(dispatches, default=None), last_end) if complete else None,
+            "queue_seconds": total(job.queue_seconds for job in jobs),
+            "run_seconds": total(job.run_seconds for job in jobs),
+        }
+
+    @property
+    def workflows(self) -> list[Row]:
+        by_id = defaultdict(list)
+        for job in self.jobs:
+            by_id[job.workflow_id].append(job)
+        return [self.workflow(workflow_id, jobs) for workflow_id, jobs in by_id.items()]
+
+    @property
+    def tables(self) -> dict[str, list[Row]]:
+        return {
+            "attempts": [a.row for a in self.attempts],
+            "jobs": [job.row for job in self.jobs],
+            "workflows": self.workflows,
+        }
+
+
+def is_complete(jobs: list[Job]) -> bool:
+    """Whether the jobs of a workflow are known to be all of it, and ended."""
+    if any(job.ended_at is None for job in jobs):
+        return False  # (a) a known job is open
+    if any(set(range(1, job.last.number)) - job.settled for job in jobs):
+        return False  # (b) an attempt below the highest known one is missing
+    told: dict[tuple[str, str, int], int] = defaultdict(int)
+    seen: dict[tuple[str, str, int], int] = defaultdict(int)
+    settled = set()
+    for job in jobs:
+        settled |= {(job.type, job.id, n) for n in job.settled}
+        for attempt in job.attempts:
+            told[job.type, job.id, attempt.number] += attempt.dispatched
+        if job.parent_id:
+            seen[job.parent_attempt] += 1
+    if set(seen) - settled:
+        return False  # (a), (b) an attempt is known because a child names it
+    roots = max(sum(not job.parent_id for job in jobs), *(latest(j.spans, "otjobs.workflow.roots") or 0 for j in jobs))
+    return len(jobs) == roots + sum(max(told[key], seen[key]) for key in told.keys() | seen.keys())  # (c)
+
+
+def ended_unstarted(span: Span) -> bool:
+    outcome = span.attributes.get("otjobs.job.outcome")
+    return outcome in ("expired", "cancelled", "rejected") and span.start == span.end
+
+
+def recompute(spans: Iterable[Span], now: int) -> World:
+    """Return what the spans that arrived say, repeats and order aside."""
+    world = World(now, spans={*spans})
+    jobs: dict[tuple[str, ...], Job] = {}
+    for span in sorted(world.spans, key=lambda s: s.span_id):
+        world.clocks[span.service] = max(world.clocks.get(span.service, 0), end_of(span))
+        if not span.operation or (span.operation == "send" and span.status == "Error"):
+            continue
+        told = span.attributes
+        queue = told.get("otjobs.job.queue", told["messaging.destination.name"])
+        key = (
+            told.get("otjobs.workflow.id", span.trace_id),
+            told["messaging.system"],
+            queue,
+            told["messaging.message.id"],
+        )
+        job = jobs.setdefault(key, Job(world, *key))
+        attempt = number(span, "otjobs.job.attempt") or 1
+        found = next((a for a in job.attempts if a.number == attempt), None)
+        if found is None:
+            job.attempts.append(found := Attempt(attempt, job))
+        found.spans.append(span)
+    for job in jobs.values():
+        job.attempts.sort(key=lambda a: a.number)
+    world.jobs = list(jobs.values())
+    return world
