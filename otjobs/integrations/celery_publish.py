@@ -172,10 +172,11 @@ def routed_queue(app: Any, name: str, options: Mapping[str, Any]) -> str:
 
 
 def _queue(message: Mapping[str, Any]) -> str:
-    declare = message.get("declare")
-    if declare:
-        name = getattr(declare[0], "name", "")
-        if name:
-            return str(name)
-    exchange = message.get("exchange") or ""
-    return queue_of_binding(str(getattr(exchange, "name", exchange)), str(message.get("routing_key") or ""))
+    """Return the queue of a message; what Celery declares for it may be the default queue beside another exchange."""
+    exchange, key = message.get("exchange") or "", str(message.get("routing_key") or "")
+    exchange = str(getattr(exchange, "name", exchange))
+    found = queue_of_binding(exchange, key)
+    declared = message.get("declare")
+    if declared and exchange and found == key and getattr(declared[0].exchange, "name", "") == exchange:
+        return str(declared[0].name)  # a topic, say, whose keys are patterns
+    return found

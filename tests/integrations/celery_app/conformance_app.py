@@ -363,6 +363,7 @@ CANVASES = {
     "callbacks": lambda: add.s(1).set(link=[add.s(1), add.s(2)]),
     "errback": lambda: fail.s().set(link_error=on_error.s()),
     "failing chord": lambda: chord([add.s(1), fail.s()], add.s()).on_error(on_error.s()),
+    "extended chord": lambda: chord([extend_chord.s(), add.s(1)], add.s()),
     "broken chain": lambda: chain(add.s(1), fail.si(), add.s(2)),
     "chain with a retry": lambda: chain(retry_twice.si(1), add.si(2)),
     "chord with a retry": lambda: chord([retry_twice.si(1), add.si(2)], add.si(1)),

@@ -1,0 +1,371 @@
+"""Single Celery jobs on a real prefork worker: how they are sent, how they end."""
+
+from __future__ import annotations
+
+import pytest
+from harness import MILLISECOND
+from truth import verify
+
+A = "conformance_app"
+
+
+@pytest.fixture(scope="module")
+def worker(celery):
+    found = celery.worker("jobs", queues="main,side,media,topical")
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def producer(celery):
+    return celery.producer("producer")
+
+
+def told(story, worker, producer):
+    """Everything is as the application says, and nothing of ours went wrong."""
+    faults = [line for line in (worker.output + producer.output).splitlines() if "otjobs: " in line]
+    assert faults == []
+    return verify(story)
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("via", ["delay", "apply_async", "send_task", "send_task by keywords"])
+def test_a_job_is_two_spans_however_it_is_sent(celery, worker, producer, via):
+    story = celery.story()
+    name = f"{A}.add" if via.startswith("send_task") else "add"
+    job = producer.run("send", name=name, args=[1, 2], via=via)
+    story.wait(executed=1)
+    told(story, worker, producer)
+    assert story.tree() == f"dispatch {A}.add\n  execute {A}.add #1 success"
+    dispatch, run = story.dispatches[0], story.executions[0]
+    assert dispatch.attributes == {
+        "messaging.system": "celery",
+        "messaging.operation.type": "send",
+        "messaging.operation.name": "dispatch",
+        "messaging.destination.name": "main",
+        "messaging.message.id": job,
+        "otjobs.job.type": f"{A}.add",
+        "otjobs.job.enqueued_at": dispatch.start,
+        "otjobs.job.max_attempts": 4,
+        "otjobs.trigger": "manual",
+        "otjobs.trigger.name": "",
+    }
+    late = {name: run[name] for name in ("otjobs.job.cpu_seconds", "otjobs.job.received_at", "otjobs.worker")}
+    assert run.attributes == {
+        **dispatch.attributes,
+        "messaging.operation.type": "process",
+        "messaging.operation.name": "execute",
+        "otjobs.job.attempt": 1,
+        "otjobs.job.outcome": "success",
+        "otjobs.job.dispatched": 0,
+        "otjobs.job.producer": "producer",
+        **late,
+    }
+    assert run["otjobs.worker"].startswith("jobs@")
+    assert (dispatch.resource["service.name"], run.resource["service.name"]) == ("producer", "worker")
+    assert dispatch.scope == run.scope == "otjobs"
+
+
+@pytest.mark.redis
+def test_a_name_that_the_producer_does_not_know(celery, worker, producer):
+    story = celery.story()
+    producer.run("send", name="nobody.knows", via="send_task")
+    story.wait(executed=1)
+    assert story.tree() == "dispatch nobody.knows\n  execute nobody.knows #1 rejected NotRegistered dead_letter"
+    dispatch = story.dispatches[0]
+    assert "otjobs.job.max_attempts" not in dispatch.attributes
+    # The span covers the publish: it ends after Celery's own signal said so
+    assert dispatch.end >= next(e["at"] for e in story.log if e["what"] == "published")
+
+
+@pytest.mark.redis
+def test_a_result_that_is_ignored_a_task_without_self_a_class_and_names_in_any_script(celery, worker, producer):
+    story = celery.story()
+    for name in ("unbound", "shared", "class_task", "aufgabe.größe✓"):
+        producer.run("send", name=name, args=[] if name in ("shared", "aufgabe.größe✓") else [1], ignore_result=True)
+    story.wait(executed=4)
+    told(story, worker, producer)
+    assert story.tree().splitlines() == [
+        "dispatch aufgabe.größe✓",
+        "  execute aufgabe.größe✓ #1 success",
+        "dispatch class_task",
+        "  execute class_task #1 success",
+        f"dispatch {A}.shared",
+        f"  execute {A}.shared #1 success",
+        f"dispatch {A}.unbound",
+        f"  execute {A}.unbound #1 success",
+    ]
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(
+    ("name", "options", "queue"),
+    [
+        ("add", {}, "main"),
+        ("add", {"queue": "side"}, "side"),
+        ("add", {"priority": 3}, "main"),
+        ("routed", {}, "side"),
+        ("add", {"queue": "media"}, "media"),
+        ("add", {"exchange": "media", "routing_key": "video"}, "media"),
+        ("add", {"queue": "topical", "routing_key": "news.today"}, "topical"),
+    ],
+)
+def test_the_queue_of_every_kind_of_routing(celery, worker, producer, name, options, queue):
+    story = celery.story()
+    producer.run("send", name=name, args=[1] if name == "add" else [], **options)
+    story.wait(executed=1)
+    told(story, worker, producer)
+    assert story.dispatches[0]["messaging.destination.name"] == queue
+    assert story.executions[0]["messaging.destination.name"] == queue
+    assert "otjobs.job.queue" not in story.executions[0].attributes
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("options", [{"countdown": 0.6}, {"eta_in": 0.6}])
+def test_a_delayed_job_is_due_later_and_taken_at_once(celery, worker, producer, options):
+    story = celery.story()
+    producer.run("send", name="add", args=[1], **options)
+    story.wait(executed=1)
+    told(story, worker, producer)
+    dispatch, run = story.dispatches[0], story.executions[0]
+    due = run["otjobs.job.due_at"]
+    assert abs(due - dispatch.start - 600 * MILLISECOND) < 100 * MILLISECOND
+    # The worker's main process holds it until it is due: waiting that was asked for
+    assert run["otjobs.job.received_at"] < due - 200 * MILLISECOND
+    assert 0 <= run.start - due < 300 * MILLISECOND
+
+
+@pytest.mark.redis
+def test_a_job_that_expires_says_when(celery, worker, producer):
+    story = celery.story()
+    producer.run("send", name="add", args=[1], expires=60)
+    producer.run("send", name="add", args=[1], expires_in=60)
+    story.wait(executed=2)
+    told(story, worker, producer)
+    for span in story.dispatches:
+        assert abs(span["otjobs.job.expires_at"] - span.start - 60_000 * MILLISECOND) < 200 * MILLISECOND
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(
+    ("name", "args", "lines"),
+    [
+        ("fail", [], ["#1 failure Broken"]),
+        ("fail_expected", [], ["#1 failure Expected"]),
+        ("ignore", [], ["#1 success"]),
+        ("unserialisable", [], ["#1 failure EncodeError"]),
+        ("retry_twice", [], ["#1 retry Broken", "#2 retry Broken", "#3 success"]),
+        ("retry_twice", [9], ["#1 retry Broken", "#2 retry Broken", "#3 failure Broken dead_letter"]),
+        ("retry_plain", [], ["#1 retry Retry", "#2 failure MaxRetriesExceededError dead_letter"]),
+        ("retry_overridden", [], ["#1 retry Broken", "#2 failure Broken dead_letter"]),
+        ("retry_quietly", [], ["#1 retry", "#2 success"]),
+        ("autoretry", [], ["#1 retry Broken", "#2 retry Broken", "#3 failure Broken dead_letter"]),
+        ("reject", [False], ["#1 rejected Reject dead_letter"]),
+        ("soft_limited", [True], ["#1 success"]),
+        ("soft_limited", [False], ["#1 failure SoftTimeLimitExceeded"]),
+    ],
+)
+def test_how_an_attempt_ends(celery, worker, producer, name, args, lines):
+    story = celery.story()
+    producer.run("send", name=name, args=args)
+    story.wait(executed=len(lines))
+    told(story, worker, producer)
+    beacon = [f"    start {A}.{name}"] if name == "soft_limited" else []  # it runs for a second
+    tree = [f"dispatch {A}.{name}", *(f"  execute {A}.{name} {line}" for line in lines), *beacon]
+    assert story.tree() == "\n".join(tree)
+    statuses = ["ERROR" if ("failure" in x and "Expected" not in x) or "rejected" in x else "UNSET" for x in lines]
+    assert [s.status for s in story.executions] == statuses
+    # Only the type of an exception is recorded
+    assert [s.events for s in story.executions] == [()] * len(lines)
+    if name == "retry_overridden":
+        assert [s.get("otjobs.job.max_attempts") for s in story.executions] == [2, 2]
+    if name == "autoretry":
+        assert {s["otjobs.job.max_attempts"] for s in story.executions} == {3}
+
+
+@pytest.mark.redis
+def test_a_rejected_message_that_goes_back_is_the_next_attempt(celery, worker, producer):
+    story = celery.story()
+    producer.run("send", name="reject", args=[True])
+    story.wait(executed=2)
+    first, second = story.executions
+    assert (first["otjobs.job.outcome"], first["error.type"]) == ("retry", "Reject")
+    assert (second["otjobs.job.attempt"], second["otjobs.job.redelivered"]) == (2, True)
+    assert second["otjobs.job.outcome"] == "success"
+    # Nobody published it again, so it has no publish time of its own
+    assert "otjobs.job.published_at" not in second.attributes
+    assert first.parent == second.parent == story.dispatches[0].id
+
+
+@pytest.mark.redis
+def test_a_retry_into_another_queue_says_where_it_began(celery, worker, producer):
+    story = celery.story()
+    producer.run("send", name="retry_twice", args=[1], kwargs={"queue": "side"})
+    story.wait(executed=2)
+    told(story, worker, producer)
+    first, second = story.executions
+    assert (first["messaging.destination.name"], first.get("otjobs.job.queue")) == ("main", None)
+    assert (second["messaging.destination.name"], second["otjobs.job.queue"]) == ("side", "main")
+
+
+@pytest.mark.redis
+def test_a_retry_with_a_time_of_its_own(celery, worker, producer):
+    story = celery.story()
+    producer.run("send", name="retry_twice", args=[1], kwargs={"countdown": 0.7})
+    story.wait(executed=2)
+    told(story, worker, producer)
+    second = story.executions[1]
+    assert abs(second["otjobs.job.due_at"] - second["otjobs.job.published_at"] - 700 * MILLISECOND) < 100 * MILLISECOND
+    assert 0 <= second.start - second["otjobs.job.due_at"] < 400 * MILLISECOND
+
+
+@pytest.mark.redis
+def test_children_are_counted_once_each(celery, worker, producer):
+    story = celery.story()
+    producer.run("send", name="parent", args=[3], kwargs={"repeat": True})
+    # The job with a name of its own is sent twice: the second publication is a job of the same id
+    story.wait(executed=6, dispatched=6)
+    parent = next(s for s in story.executions if s["otjobs.job.type"] == f"{A}.parent")
+    assert parent["otjobs.job.dispatched"] == 4
+
+
+@pytest.mark.redis
+def test_a_tower_of_jobs_is_one_workflow(celery, worker, producer):
+    story = celery.story()
+    producer.run("send", name="tower", args=[4])
+    story.wait(executed=4)
+    told(story, worker, producer)
+    assert len({s.trace for s in story.spans}) == 1
+    assert story.tree().splitlines()[-1] == " " * 14 + f"execute {A}.tower #1 success"
+
+
+@pytest.mark.redis
+def test_the_attempt_that_dispatched_is_the_parent(celery, worker, producer):
+    story = celery.story()
+    producer.run("send", name="retry_then_children")
+    story.wait(executed=4)
+    told(story, worker, producer)
+    assert story.tree() == "\n".join(
+        [
+            f"dispatch {A}.retry_then_children",
+            f"  execute {A}.retry_then_children #1 retry Retry",
+            f"    dispatch {A}.add",
+            f"      execute {A}.add #1 success",
+            f"  execute {A}.retry_then_children #2 success",
+            f"    dispatch {A}.add",
+            f"      execute {A}.add #1 success",
+        ]
+    )
+
+
+@pytest.mark.redis
+def test_a_thread_with_the_context_dispatches_children_and_one_without_roots(celery, worker, producer):
+    story = celery.story()
+    producer.run("send", name="threaded_parent")
+    story.wait(executed=3)
+    assert story.tree() == "\n".join(
+        [
+            f"dispatch {A}.add",
+            f"  execute {A}.add #1 success",
+            f"dispatch {A}.threaded_parent",
+            f"  execute {A}.threaded_parent #1 success",
+            f"    dispatch {A}.add",
+            f"      execute {A}.add #1 success",
+        ]
+    )
+
+
+@pytest.mark.redis
+def test_a_job_that_waits_for_its_child(celery, worker, producer):
+    story = celery.story()
+    producer.run("send", name="waits")
+    story.wait(executed=2)
+    told(story, worker, producer)
+
+
+@pytest.mark.redis
+def test_cpu_time_is_the_attempts_own(celery, worker, producer):
+    story = celery.story()
+    producer.run("send_many", sends=[{"name": "burn", "args": [0.3]}, {"name": "nap", "args": [0.3]}])
+    story.wait(executed=2)
+    cpu = {s["otjobs.job.type"]: s["otjobs.job.cpu_seconds"] for s in story.executions}
+    assert 0.3 <= cpu[f"{A}.burn"] < 0.5
+    assert cpu[f"{A}.nap"] < 0.1
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(
+    ("how", "jobs", "tree"),
+    [
+        ("task", 2, ["dispatch replaced", "  execute replaced #1 retry", "  execute replaced #2 success"]),
+        (
+            "chain",
+            4,
+            [
+                "dispatch replaced",
+                "  execute replaced #1 retry",
+                "    dispatch add",
+                "      execute add #1 success",
+                "        dispatch add",
+                "          execute add #1 success",
+                "  execute replaced #2 success",
+            ],
+        ),
+        (
+            "chord",
+            4,
+            [
+                "dispatch replaced",
+                "  execute replaced #1 retry",
+                "    dispatch add",
+                "      execute add #1 success",
+                "    dispatch add",
+                "      execute add #1 success",
+                "  execute replaced #2 success",
+            ],
+        ),
+        (
+            "group",
+            4,
+            [
+                "dispatch replaced",
+                "  execute replaced #1 retry",
+                "    dispatch add",
+                "      execute add #1 success",
+                "    dispatch add",
+                "      execute add #1 success",
+                "  execute replaced #2 success",
+            ],
+        ),
+    ],
+)
+def test_a_replaced_job_goes_on_as_its_next_attempt(celery, worker, producer, how, jobs, tree):
+    story = celery.story()
+    job = producer.run("send", name="replaced", args=[how])
+    story.wait(executed=jobs)
+    assert story.tree().replace(f"{A}.", "") == "\n".join(tree)
+    attempts = [s for s in story.executions if s.job == job]
+    assert [s["otjobs.job.dispatched"] for s in attempts] == [{"task": 0, "chain": 1, "chord": 2, "group": 2}[how], 0]
+    assert attempts[1]["otjobs.job.enqueued_at"] == attempts[0]["otjobs.job.enqueued_at"] == story.dispatches[0].start
+    assert attempts[1]["otjobs.job.published_at"] > attempts[0].start
+    assert attempts[1].links[1] == (attempts[0].trace, attempts[0].id)
+    # The steps in between count where they were dispatched, the job itself nowhere again
+    assert sum(s["otjobs.job.dispatched"] for s in story.executions) == len(story.dispatches) - 1
+
+
+@pytest.mark.redis
+def test_a_child_that_cannot_be_published_is_no_child(celery, worker, producer):
+    story = celery.story()
+    producer.run("send", name="broken_child")
+    story.wait(executed=2, dispatched=3)
+    assert story.tree().replace(f"{A}.", "") == "\n".join(
+        [
+            "dispatch broken_child",
+            "  execute broken_child #1 success",
+            "    dispatch add",
+            "      execute add #1 success",
+            "    dispatch add ERROR EncodeError",
+        ]
+    )
+    parent = next(s for s in story.executions if s["otjobs.job.type"] == f"{A}.broken_child")
+    assert parent["otjobs.job.dispatched"] == 1
