@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import re
 from contextlib import contextmanager
@@ -86,6 +87,7 @@ def opened(*, needs_schema: bool = True) -> Iterator[Store]:
     folder = Path(unquote(urlsplit(address).path))
     if needs_schema and address.startswith("chdb:") and not folder.is_dir():
         raise StoreError(f"there is no folder {folder}; make one with: otjobs up --data {folder}")
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # our errors say it
     store = connect(address)
     try:
         if needs_schema and not store.has_table("jobs"):

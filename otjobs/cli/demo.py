@@ -41,7 +41,13 @@ _DEAD_LETTERS: Final = (
 )
 
 
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+
+
 def _interrupt(*_: Any) -> None:
+    """Begin the end; a second signal does not interrupt it, or processes would be left behind."""
+    for number in _STOPPING:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -76,7 +82,7 @@ def demo(seconds: float, broker: str, data: Path | None, keep: bool, as_json: bo
     """
     from otjobs.demo.story import report, running
 
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.signal(number, _interrupt) for number in _STOPPING}
     try:
         with _progress(quiet=as_json) as tell, running(data=data, broker=broker, tell=tell) as shop:
             shop.run(seconds, keep=keep)
@@ -94,7 +100,8 @@ def demo(seconds: float, broker: str, data: Path | None, keep: bool, as_json: bo
         if not keep:
             click.get_current_context().exit(130)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _whole(shop: Demo, found: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +141,7 @@ def _next_steps(shop: Demo, found: dict[str, Any], *, keep: bool, data: Path | N
     if keep:
         yield f"export OTJOBS_URL={shop.endpoints.url}"
     else:
-        yield f"otjobs up --data {data}              # in another terminal, then:"
+        yield f"otjobs up --data {data}  # in another terminal, then:"
     yield "otjobs jobs --state failed"
     if found["failures"]:
         yield f"otjobs job {found['failures'][0]['example_job_id']}"

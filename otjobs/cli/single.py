@@ -93,7 +93,7 @@ def workflow(workflow_id: str, limit: int, as_json: bool) -> None:
     with opened() as store:
         found = workflow_document(store, workflow_id, limit)
     if as_json:
-        click.echo(document({key: found[key] for key in ("workflow", "jobs", "more_jobs")}))
+        click.echo(document(found))
         return
     pictures.workflow(Screen(), found["workflow"], found["jobs"], found["attempts"])
 

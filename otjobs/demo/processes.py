@@ -61,7 +61,7 @@ class Processes:
             self._running[name] = subprocess.Popen(  # noqa: S603  (this interpreter, this package)
                 [instrument(), sys.executable, *arguments],
                 cwd=self._folder,
-                env={**os.environ, **self._environment, "OTEL_SERVICE_NAME": name},
+                env={**_inherited(), **self._environment, "OTEL_SERVICE_NAME": name},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -119,13 +119,22 @@ class Processes:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
+    def tail(self, name: str, lines: int = _TAIL_LINES) -> str:
+        """Return the last lines of a process's log."""
+        return "\n".join(self.log(name).strip().splitlines()[-lines:])
+
     def _obituary(self, name: str, status: int) -> str:
-        lines = self.log(name).strip().splitlines()[-_TAIL_LINES:]
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        return f"the demo's process {name} {how}; the end of its log ({self.log_path(name)}):\n" + "\n".join(lines)
+        return f"the demo's process {name} {how}; the end of its log:\n{self.tail(name)}"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop(seconds=STOP_SECONDS if error is None else 5.0)
+
+
+def _inherited() -> dict[str, str]:
+    """Return this process's environment without settings that would send the demo's spans elsewhere."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    return {**kept, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}

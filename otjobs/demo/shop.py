@@ -30,7 +30,13 @@ CATALOG_AT = 6
 
 app = Celery("shop")
 if os.environ.get("OTJOBS_DEMO_BROKER"):
-    app.conf.update(broker_url=os.environ["OTJOBS_DEMO_BROKER"], result_backend=os.environ["OTJOBS_DEMO_BROKER"])
+    prefix = {"global_keyprefix": os.environ["OTJOBS_DEMO_PREFIX"] + ":"}  # apart from whatever else lives there
+    app.conf.update(
+        broker_url=os.environ["OTJOBS_DEMO_BROKER"],
+        broker_transport_options=prefix,
+        result_backend=os.environ["OTJOBS_DEMO_BROKER"],
+        result_backend_transport_options=prefix,
+    )
 else:
     app.conf.update(broker.settings(os.environ["OTJOBS_DEMO_FOLDER"]))
 app.conf.update(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import tempfile
 import time
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from otjobs.demo.processes import Processes
-from otjobs.errors import MissingExtraError, ServerError
+from otjobs.errors import ConfigurationError, MissingExtraError, ServerError
 from otjobs.server import Endpoints, Server
 from otjobs.store import Store, connect
 
@@ -55,6 +56,7 @@ class Demo:
             {
                 "OTJOBS_DEMO_FOLDER": str(folder / "broker"),
                 "OTJOBS_DEMO_BROKER": broker,
+                "OTJOBS_DEMO_PREFIX": folder.name,
                 "OTEL_EXPORTER_OTLP_ENDPOINT": endpoints.otlp_http,
                 "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
                 "OTEL_EXPORTER_OTLP_TIMEOUT": "5",
@@ -86,7 +88,8 @@ class Demo:
         self.processes.start("shop-beat", *_celery("beat", "-s", str(self.folder / "beat-schedule")))
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self.processes.check() if left > 1 else None
+            if left > 1:  # the customers may leave a little earlier
+                self.processes.check()
             self._report("orders come in", 1 - left / seconds)
             time.sleep(_POLL_SECONDS)
         if keep:
@@ -146,7 +149,8 @@ class Demo:
         while not done():
             self.processes.check()
             if time.monotonic() > until:
-                raise ServerError(f"the demo waited {seconds:g} s until {what}; the logs are in {self.folder}")
+                tails = "".join(f"\n{name}:\n{self.processes.tail(name, 8)}" for name in self.processes.pids())
+                raise ServerError(f"the demo waited {seconds:g} s in vain until {what}; the ends of the logs:{tails}")
             time.sleep(every)
 
 
@@ -166,6 +170,7 @@ def running(
         tell: called with the progress.
 
     Raises:
+        ConfigurationError: the broker's address is none the demo knows.
         MissingExtraError: Celery, chDB or what Redis needs is not installed.
         OtjobsError: the embedded server did not start.
     """
@@ -175,24 +180,33 @@ def running(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="otjobs-demo-", ignore_cleanup_errors=True))
         )
         tell(Progress("server starts", 0.0))
-        server = stack.enter_context(Server(data or folder / "data"))
-        endpoints = server.endpoints
+        server = Server(data or folder / "data")
+        stack.callback(server.kill)  # also where the start is interrupted
+        endpoints = stack.enter_context(server).endpoints
         store = connect(endpoints.url)
         stack.callback(store.close)
         demo = Demo(folder, endpoints, store, broker, tell)
+        if broker:
+            stack.callback(_sweep, broker, folder.name)
         stack.enter_context(demo.processes)
         yield demo
 
 
 def _require(broker: str) -> None:
-    needed: list[tuple[str, str]] = [("celery", "demo"), ("chdb", "demo")]
-    if broker.startswith(("redis:", "rediss:")):
-        needed.append(("redis", "demo"))
-    for name, extra in needed:
-        try:
-            __import__(name)
-        except ImportError:
-            raise MissingExtraError(name, extra) from None
+    if broker and not broker.startswith(("redis://", "rediss://")):
+        raise ConfigurationError(f"{broker!r} is no broker of the demo; it takes redis://host:port/db")
+    for name in ("celery", "chdb", *(["redis"] if broker else [])):
+        if importlib.util.find_spec(name) is None:
+            raise MissingExtraError(name, "demo")
+
+
+def _sweep(broker: str, prefix: str) -> None:
+    """Remove what the demo left in Redis: its queues, bindings and results."""
+    import redis
+
+    with redis.Redis.from_url(broker) as client:
+        for key in client.scan_iter(match=f"{prefix}*", count=1000):
+            client.delete(key)
 
 
 def report(demo: Demo) -> dict[str, Any]:

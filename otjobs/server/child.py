@@ -97,6 +97,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            start_new_session=True,  # Ctrl-C in a terminal is for whoever started it, who then ends it in order
         )
         watchdog = threading.Timer(timeout_seconds, self._process.kill)
         watchdog.daemon = True

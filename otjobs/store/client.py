@@ -211,4 +211,14 @@ def _first_line(error: BaseException) -> str:
 def _unreachable(url: str, error: BaseException) -> str:
     if url.startswith("chdb:"):
         return f"cannot open {url}: {_first_line(error)}; if `otjobs up` holds the folder, ask its SQL port instead"
-    return f"no database answers at {_public(url)}: {_first_line(error)}; start one with `otjobs up`, or set OTJOBS_URL"
+    return f"no database answers at {_public(url)}: {_reason(error)}; start one with `otjobs up`, or set OTJOBS_URL"
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the system said, where a connection failed, without the HTTP library's wrapping."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return _first_line(error)
