@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import billiard.pool
 import celery.app.base
 import celery.app.task
 import celery.beat
 import celery.canvas
+import celery.concurrency.asynpool
 import celery.concurrency.prefork
+import celery.worker.strategy
 import celery.worker.worker
 from celery import signals
 from celery.worker.consumer.consumer import Consumer
@@ -21,6 +24,7 @@ from wrapt import wrap_function_wrapper
 from otjobs import providers
 from otjobs.integrations import (
     celery_canvas,
+    celery_done,
     celery_eager,
     celery_execute,
     celery_observe,
@@ -60,6 +64,9 @@ _WRAPPED: tuple[tuple[Any, str, Any], ...] = (
     (Consumer, "start", celery_worker.without_poll_spans),
     (celery.worker.worker.WorkController, "_shutdown", celery_worker.shutdown),
     (celery.concurrency.prefork.TaskPool, "on_start", celery_worker.pool_starts),
+    (celery.worker.strategy, "create_request_cls", celery_done.request_class),
+    (celery.concurrency.asynpool.AsynPool, "process_flush_queues", celery_done.child_gone),
+    (billiard.pool.Pool, "process_flush_queues", celery_done.child_gone),
 )
 _SIGNALS: tuple[tuple[Any, Any], ...] = (
     (signals.before_task_publish, celery_publish.before_publish),

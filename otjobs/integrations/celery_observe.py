@@ -17,8 +17,8 @@ from otjobs import job as jobs
 from otjobs import spans
 from otjobs.config import settings
 from otjobs.errors import guard
-from otjobs.integrations import celery_execute
-from otjobs.integrations.celery_message import RECEIVED
+from otjobs.integrations import celery_done, celery_execute
+from otjobs.integrations.celery_message import RECEIVED, max_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,6 +53,8 @@ def received(request: Any = None, **_: Any) -> None:
 def on_failure(wrapped: Callable[..., Any], request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Report an attempt whose process died (wrapper of `Request.on_failure`)."""
     if kwargs.get("return_ok", args[2] if len(args) > 2 else False):
+        with guard("a finished job could not be remembered"):
+            celery_done.remember_raised(request, args[0] if args else kwargs["exc_info"])
         return wrapped(*args, **kwargs)  # the task raised; the process that ran it reports
     outcome, reason = "lost", "WorkerLostError"
     with guard("the reason of a failure is unknown"):
@@ -163,8 +165,8 @@ def _begin(request: Any, outcome: str, reason: str) -> _End | None:
     if settings().excludes(request.name):
         return None
     carrier, job = celery_execute.read(request, request.name, request.id)
-    if job.max_attempts is None and request.task.max_retries is not None:
-        job.max_attempts = request.task.max_retries + 1
+    if job.max_attempts is None:
+        job.max_attempts = max_attempts(request.task)
     started = getattr(request, "time_start", None)
     started_at = int(started * 1e9) if started else None
     execution = spans.Execution(job, carrier, cpu=False, started_at=started_at, observed=started_at is not None)
@@ -215,9 +217,5 @@ class _Message:
     """A broker message, seen like a task request."""
 
     def __init__(self, message: Any) -> None:
-        self.headers = dict(message.headers or {})
+        self.headers = message.headers
         self.delivery_info = message.delivery_info or {}
-        self.retries = self.headers.get("retries") or 0
-        self.eta = self.headers.get("eta")
-        self.group = self.headers.get("group")
-        self.hostname = ""

@@ -1,0 +1,182 @@
+"""Nothing recorded is lost when processes end: recycled, shrunk, stopped, restarted, or killed after good work."""
+
+from __future__ import annotations
+
+import signal
+
+import parts
+import pytest
+from celery_main_harness import MILLISECOND, brief, counting, stop
+
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
+
+SUCCESS = ("success", "", False)
+
+
+def publish(yard, count, task="quick", *args, **options):
+    """Publish jobs from the un-instrumented test process."""
+    return [yard.app.send_task(f"yard.{task}", args, queue=yard.queue, **options).id for _ in range(count)]
+
+
+def assert_each_once(yard, jobs, outcome=SUCCESS):
+    found = yard.jobs()
+    assert set(found) == set(jobs)
+    assert {job: [brief(span) for span in spans] for job, spans in found.items()} == {job: [outcome] for job in jobs}
+
+
+@pytest.mark.parametrize("count", [10, 100])
+def test_children_recycled_after_every_job_lose_none(yard, count):
+    # A child lives for about two seconds (billiard waits one of them), so 100 jobs need many at once.
+    worker = yard.worker("--max-tasks-per-child", "1", concurrency=2 if count == 10 else 20)
+    jobs = publish(yard, count)
+    yard.wait_for("ended", count)
+    stop(worker)
+    assert_each_once(yard, jobs)
+    assert len({e["pid"] for e in yard.seen("ended")}) == count
+
+
+def test_children_recycled_for_their_memory_lose_none(yard):
+    worker = yard.worker("--max-memory-per-child", "100000", concurrency=1)
+    jobs = publish(yard, 3, "hungry", 120)
+    yard.wait_for("ended", 3)
+    stop(worker)
+    assert_each_once(yard, jobs)
+    assert len({e["pid"] for e in yard.seen("ended")}) == 3
+
+
+def test_a_shrinking_and_a_restarted_pool_lose_none(yard):
+    worker = yard.worker(concurrency=3)
+    control = yard.app.control
+    jobs = publish(yard, 6)
+    yard.wait_for("ended", 6)
+    control.pool_shrink(2, reply=True, timeout=5)
+    # The shrunk children leave their spans at once, the last child keeps its own until its batch is due.
+    first = {e["pid"] for e in yard.seen("ended")}
+    jobs += publish(yard, 2)
+    yard.wait_for("ended", 8)
+    control.pool_restart(reply=True, timeout=5)
+    jobs += publish(yard, 2)
+    yard.wait_for("ended", 10)
+    assert {e["pid"] for e in yard.seen("ended")} - first
+    stop(worker)
+    assert_each_once(yard, jobs)
+
+
+def test_a_warm_shutdown_right_after_the_jobs_loses_none(yard):
+    worker = yard.worker(concurrency=2)
+    jobs = publish(yard, 20)
+    yard.wait_for("ended", 20)
+    assert stop(worker) < 10
+    assert_each_once(yard, jobs)
+
+
+def test_a_warm_shutdown_waits_for_what_runs(yard):
+    worker = yard.worker(concurrency=2)
+    jobs = publish(yard, 2, "sleepy", 1.5)
+    yard.wait_for("started", 2)
+    stop(worker)
+    assert len(yard.seen("ended")) == 2
+    assert_each_once(yard, jobs)
+
+
+@pytest.mark.parametrize("how", ["SIGQUIT", "SIGINT twice"])
+def test_a_cold_shutdown_reports_what_it_kills(yard, how):
+    worker = yard.worker(concurrency=3)
+    [early, late] = publish(yard, 1, "sleepy", 60) + publish(yard, 1, "sleepy_late", 60)
+    done = publish(yard, 5)
+    yard.wait_for("ended", 5)
+    yard.wait_for("started", 7)
+    if how == "SIGQUIT":
+        stop(worker, signal.SIGQUIT)
+    else:
+        worker.signal(signal.SIGINT)
+        parts.wait_until(lambda: "Hitting Ctrl+C again" in worker.output(), seconds=5)
+        stop(worker, signal.SIGINT)
+    found = {job: [brief(span) for span in spans] for job, spans in yard.jobs().items()}
+    assert found.pop(early) == [("lost", "WorkerTerminate", True)]
+    assert found.pop(late) == [("retry", "WorkerTerminate", True)]
+    assert found == {job: [SUCCESS] for job in done}
+    # What was not acknowledged is delivered again, as the next attempt.
+    worker = yard.worker(name="second", concurrency=1)
+    yard.wait_for("started", 2, job=late)
+    stop(worker, signal.SIGQUIT)
+    assert [(s["otjobs.job.attempt"], brief(s)[0]) for s in yard.executions(late)] == [(1, "retry"), (2, "retry")]
+
+
+def test_a_soft_shutdown_lets_jobs_end_and_reports_the_rest(yard):
+    worker = yard.worker(concurrency=2, conf={"worker_soft_shutdown_timeout": 2.0})
+    [short] = publish(yard, 1, "sleepy", 1.0)
+    [long] = publish(yard, 1, "sleepy", 60)
+    yard.wait_for("started", 2)
+    stop(worker, signal.SIGQUIT)
+    # Celery may kill what has just ended, for it reads no results while it waits; the child's report counts.
+    found = {job: brief(counting(spans)) for job, spans in yard.jobs().items()}
+    assert found == {short: SUCCESS, long: ("lost", "WorkerTerminate", True)}
+
+
+def test_jobs_that_a_killed_child_had_finished_are_reported_by_the_main_process(yard):
+    """Their spans were still in the child: a batch leaves every five seconds."""
+    worker = yard.worker(concurrency=1)
+    jobs = publish(yard, 10)
+    [failed] = publish(yard, 1, "boom")
+    [killed] = publish(yard, 1, "killed")
+    after = publish(yard, 3)
+    yard.wait_for("ended", 13)
+    stop(worker)
+    found = {job: [brief(span) for span in spans] for job, spans in yard.jobs().items()}
+    assert found.pop(killed) == [("lost", "WorkerLostError", True)]
+    assert found.pop(failed) == [("failure", "ValueError", True)]
+    assert [found.pop(job) for job in after] == [[SUCCESS]] * 3
+    assert found == {job: [("success", "", True)] for job in jobs}
+    for job in jobs:
+        [span], [begun], [ended] = yard.executions(job), yard.seen("started", job), yard.seen("ended", job)
+        assert -2 * MILLISECOND < begun["at"] - span.start < 100 * MILLISECOND
+        assert -2 * MILLISECOND < span.end - ended["at"] < 100 * MILLISECOND
+
+
+def test_spawned_children_lose_none(yard):
+    worker = yard.worker("--max-tasks-per-child", "2", concurrency=2, conf={"worker_pool_start_method": "spawn"})
+    jobs = publish(yard, 5)
+    [killed] = publish(yard, 1, "killed")
+    yard.wait_for("ended", 5)
+    yard.wait_for_executions(1, killed)
+    stop(worker)
+    found = {job: brief(span)[0] for job, [span] in yard.jobs().items()}
+    assert found == {**dict.fromkeys(jobs, "success"), killed: "lost"}
+    assert len({e["pid"] for e in yard.seen("started")}) >= 3
+
+
+def test_a_forked_multiprocessing_child_of_a_job_loses_none(yard):
+    worker = yard.worker(concurrency=1)
+    [job] = publish(yard, 1, "forks")
+    yard.wait_for("ended", 2)
+    stop(worker)
+    child = f"forked-by-{job}"
+    [dispatch] = [s for s in yard.spans if s.operation == "dispatch"]
+    assert (dispatch.job, dispatch["otjobs.job.parent.id"]) == (child, job)
+    assert_each_once(yard, [job, child])
+
+
+ENDS = {
+    "the script's end": ("", 0),
+    "sys.exit": ("sys.exit(4)", 4),
+    "an exception": ("raise RuntimeError('unplanned')", 1),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_producer_that_ends_at_once_loses_none(yard, end):
+    code, status = ENDS[end]
+    producer = yard.produce(f"for n in range(20): quick.apply_async(task_id=f'job-{{n}}')\n{code}", check=False)
+    assert producer.popen.returncode == status, producer.output()
+    dispatched = [s.job for s in yard.spans if s.operation == "dispatch"]
+    assert sorted(dispatched) == sorted(f"job-{n}" for n in range(20))
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_pools_without_children_lose_none(yard, pool):
+    worker = yard.worker(pool=pool)
+    jobs = publish(yard, 10)
+    yard.wait_for("ended", 10)
+    stop(worker)
+    assert_each_once(yard, jobs)
