@@ -285,13 +285,14 @@ def soft_limited(self, catch):
 def replaced(self, how):
     with running(self):
         if how == "task":
-            raise self.replace(add.s(1, 2))
+            return self.replace(add.s(1, 2))
         if how == "chain":
-            raise self.replace(add.s(1, 2) | add.s(3) | add.s(4))
+            return self.replace(add.s(1, 2) | add.s(3) | add.s(4))
         if how == "group":
-            raise self.replace(group(add.s(1), add.s(2)))
+            return self.replace(group(add.s(1), add.s(2)))
         if how == "chord":
-            raise self.replace(chord([add.s(1), add.s(2)], add.s()))
+            return self.replace(chord([add.s(1), add.s(2)], add.s()))
+        raise ValueError(how)
 
 
 @app.task(bind=True)
@@ -321,6 +322,39 @@ def canvas(self, kind):
 def unserialisable(self):
     with running(self):
         return object()
+
+
+@app.task(bind=True)
+def retry_in_vain(self):
+    """The broker refuses the publication of the retry."""
+    with running(self):
+
+        def refuse(*_, **__):
+            raise ConnectionError("broker down")
+
+        self.app.amqp.send_task_message, send = refuse, self.app.amqp.send_task_message
+        try:
+            self.retry(countdown=0)
+        finally:
+            self.app.amqp.send_task_message = send
+
+
+@app.task(bind=True)
+def runs_inline(self):
+    with running(self):
+        return add.apply((1,)).get(disable_sync_subtasks=False)
+
+
+@app.task(bind=True)
+def shows_headers(self):
+    with running(self) as request:
+        log("headers", **{k: v for k, v in (request.headers or {}).items() if isinstance(v, str)})
+
+
+@app.task(bind=True)
+def forwards_headers(self):
+    with running(self) as request:
+        shows_headers.apply_async(headers=request.headers)
 
 
 @app.task(bind=True)

@@ -164,6 +164,18 @@ def failing_canvas():
 
 
 @scenario
+def broken_generator():
+    def members():
+        yield task("add").s(1)
+        yield task("add").s(1 // 0)
+
+    try:
+        tasks.group(members()).apply_async()
+    except Exception as error:
+        return f"raised {type(error).__name__}"
+
+
+@scenario
 def headers_reused(name="add"):
     """One dict of headers for two jobs, which the user may keep."""
     headers = {"mine": "1"}
