@@ -31,7 +31,7 @@ from otjobs.inherit import (
     with_composite,
     with_execution,
 )
-from otjobs.providers import own_service, tracer
+from otjobs.providers import own_service, start_span, tracer
 from otjobs.wire import attributes_of, is_cancellation, job_from, next_carrier, record_error
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Dispatch:
             job.enqueued_at = jobs.now()
         inherit(job, self._dispatcher, parent_context)
         job.producer = own_service()
-        self.span: Span = tracer().start_span(
+        self.span: Span = start_span(
             f"dispatch {job.job_type}",
             context=parent_context,
             kind=SpanKind.PRODUCER,
@@ -429,7 +429,7 @@ def _start_execute(job: Job, carrier: Carrier, started_at: int) -> tuple[Span, C
     own_trace = "" if settings().link_mode else trace_id
     job.workflow_id = workflow_id
     attributes = attributes_of(job, "process", "execute", own_trace)
-    span = tracer().start_span(
+    span = start_span(
         f"execute {job.job_type}",
         context=context,
         kind=SpanKind.CONSUMER,

@@ -1,0 +1,164 @@
+"""Starts the SDK's own spans without what a span of known content does not need.
+
+`Tracer.start_span` checks, copies and bounds every attribute, link and list again for each span; for job spans, whose
+attributes are made here, that is most of what tracing a job costs (bench/celery_overhead.py). A `JobSpan` is the SDK's
+span with the same fields, filled in directly; samplers, processors, ids and limits are asked as ever.
+
+It is used only where the installed SDK looks as this module knows it, which is tried once per tracer; anywhere else
+`Tracer.start_span` does the work.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    get_current_span,
+)
+
+from otjobs.errors import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Link, Span, Tracer
+
+MOST_ATTRIBUTES: Final = 64
+"""More than a job span ever has, labels included; with a lower limit set, the SDK does the bounding."""
+
+_PLAIN: Final = frozenset({str, int, float, bool})
+_UNSET: Final = Status(StatusCode.UNSET)
+_NO_ATTRIBUTES: Final = BoundedAttributes(0, None, immutable=True)
+_RANDOM: Final = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
+_FLAGS: Final = {
+    (sampled, random): TraceFlags((TraceFlags.SAMPLED if sampled else 0) | (_RANDOM if random else 0))
+    for sampled in (True, False)
+    for random in (True, False)
+}
+
+
+def _plain(attributes: Mapping[str, Any]) -> bool:
+    return _PLAIN.issuperset(map(type, attributes.values()))
+
+
+class _Attributes(BoundedAttributes):
+    """Attributes that take plain values as they are."""
+
+    def __init__(self, attributes: dict[str, Any], most: int) -> None:
+        self._dict = attributes
+        self.maxlen = most
+        self.dropped = 0
+        self.max_value_len = None
+        self._lock = threading.Lock()
+        self._immutable = False
+
+    def _set_items(self, attributes: Mapping[str, Any]) -> None:
+        if not self._immutable and len(self._dict) + len(attributes) <= MOST_ATTRIBUTES and _plain(attributes):
+            self._dict.update(attributes)
+        else:
+            super()._set_items(attributes)
+
+
+class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hides its class)
+    """A span of the SDK, filled in without its constructor."""
+
+    def __init__(
+        self,
+        tracer: Any,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        kind: SpanKind,
+        attributes: dict[str, Any],
+        links: Sequence[Link],
+        start_time: int,
+    ) -> None:
+        limits = tracer._span_limits  # noqa: SLF001
+        self._name = name
+        self._context = context
+        self._kind = kind
+        self._instrumentation_info = tracer.instrumentation_info
+        self._instrumentation_scope = tracer._instrumentation_scope  # noqa: SLF001
+        self._parent = parent
+        self._start_time = start_time
+        self._end_time = None
+        self._attributes = _Attributes(attributes, limits.max_span_attributes)
+        self._events = BoundedList(limits.max_events)
+        self._links = BoundedList(limits.max_links)
+        for link in links:
+            link._attributes = _NO_ATTRIBUTES  # noqa: SLF001
+            self._links.append(link)
+        self._resource = tracer.resource
+        self._status = _UNSET
+        self._sampler = tracer.sampler
+        self._trace_config = None
+        self._record_exception = True
+        self._set_status_on_exception = True
+        self._span_processor = tracer.span_processor
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._record_end_metrics: Any = None
+
+
+def usable(tracer: Tracer) -> bool:
+    """Tell whether this tracer's spans can be made here: it is the SDK's, as this module knows it, without limits."""
+    if type(tracer) is not sdk.Tracer or not _RANDOM:
+        return False
+    with guard("the SDK's spans are not as expected, so job spans cost more"):
+        limits: Any = tracer._span_limits  # noqa: SLF001
+        most = limits.max_span_attributes
+        if limits.max_span_attribute_length is not None or (most is not None and most < MOST_ATTRIBUTES):
+            return False
+        theirs = sdk._Span("", INVALID_SPAN_CONTEXT, limits=limits, resource=tracer.resource)  # noqa: SLF001
+        ours = JobSpan(tracer, "", INVALID_SPAN_CONTEXT, None, SpanKind.INTERNAL, {}, (), 0)
+        same = vars(theirs).keys() == vars(ours).keys()
+        return same and vars(theirs._attributes).keys() == vars(ours._attributes).keys()  # noqa: SLF001
+    return False
+
+
+def start_span(
+    tracer: Any,
+    name: str,
+    *,
+    context: Context,
+    kind: SpanKind,
+    attributes: dict[str, Any],
+    links: Sequence[Link],
+    start_time: int,
+) -> Span:
+    """Start a span like `Tracer.start_span` of a tracer that is `usable`; `start_time` is unix ns."""
+    parent: SpanContext | None = get_current_span(context).get_span_context()
+    if not tracer._is_enabled():  # noqa: SLF001
+        return NonRecordingSpan(parent or INVALID_SPAN_CONTEXT)
+    ids = tracer.id_generator
+    if parent is None or not parent.is_valid:
+        parent, trace_id, random = None, ids.generate_trace_id(), ids.is_trace_id_random()
+    else:
+        trace_id, random = parent.trace_id, parent.trace_flags.random_trace_id  # type: ignore[attr-defined,unused-ignore]
+    result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, links)
+    decision = result.decision
+    flags = _FLAGS[decision is Decision.RECORD_AND_SAMPLE, bool(random)]
+    own = SpanContext(trace_id, ids.generate_span_id(), False, flags, result.trace_state)  # noqa: FBT003
+    ended = tracer._tracer_metrics.start_span(parent, decision)  # noqa: SLF001
+    if decision is Decision.DROP:
+        return NonRecordingSpan(own)
+    known = dict(result.attributes)
+    if len(known) > MOST_ATTRIBUTES or not _plain(known):
+        known = dict(BoundedAttributes(tracer._span_limits.max_span_attributes, known))  # noqa: SLF001
+    span = JobSpan(tracer, name, own, parent, kind, known, links, start_time)
+    span._record_end_metrics = ended  # noqa: SLF001
+    tracer.span_processor.on_start(span, parent_context=context)
+    return span

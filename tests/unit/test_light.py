@@ -1,0 +1,131 @@
+"""A span started the light way is the span that the SDK would have made."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
+
+from otjobs import light
+
+PARENT = SpanContext(0xA1, 0xB2, is_remote=True, trace_flags=TraceFlags(1), trace_state=TraceState([("k", "v")]))
+UNSAMPLED = SpanContext(0xA1, 0xB2, is_remote=True, trace_flags=TraceFlags(0))
+
+
+class Numbered(IdGenerator):
+    def __init__(self):
+        self._chance = random.Random(1)
+
+    def generate_span_id(self):
+        return self._chance.getrandbits(63) + 1
+
+    def generate_trace_id(self):
+        return self._chance.getrandbits(127) + 1
+
+
+class Adding(Sampler):
+    """Records without sampling, and adds attributes of its own, one of them in need of cleaning."""
+
+    def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, links=None, trace_state=None):
+        given = attributes or {}
+        more = {"sampler.seen": len(given), "sampler.list": ["a", "b"]}
+        return SamplingResult(Decision.RECORD_ONLY, {**given, **more})
+
+    def get_description(self):
+        return "adding"
+
+
+class AlsoUnsampled(SimpleSpanProcessor):
+    def on_end(self, span):
+        self.span_exporter.export((span,))
+
+
+def _record(start, *, sampler, context, attributes, links, limits=None):
+    """Return what is exported, and what a child and a reader of the span see, with spans started by `start`."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(
+        sampler=sampler, id_generator=Numbered(), resource=Resource({"service.name": "s"}), span_limits=limits
+    )
+    provider.add_span_processor(AlsoUnsampled(exporter))
+    tracer = provider.get_tracer("otjobs", "1", schema_url="https://example.com/1")
+    span = start(
+        tracer, "execute x", context=context, kind=SpanKind.CONSUMER, attributes=dict(attributes),
+        links=[Link(link) for link in links], start_time=1_000_000_000,
+    )  # fmt: skip
+    seen = [span.is_recording(), span.get_span_context()]
+    span.set_attributes({"otjobs.job.outcome": "failure", "f": 0.5, "otjobs.job.dispatched": 0})
+    span.set_attributes({"odd": ("a", "b"), "none": None})
+    span.set_attribute("own", "of the user")
+    span.add_event("e", {"k": 1}, timestamp=1_500_000_000)
+    span.add_link(PARENT, {"l": 1})
+    span.set_status(trace.Status(trace.StatusCode.ERROR, "bad"))
+    span.update_name("renamed")
+    child = tracer.start_span("child", context=trace.set_span_in_context(span, Context()), start_time=1_100_000_000)
+    child.end(1_200_000_000)
+    span.end(2_000_000_000)
+    span.set_attribute("late", True)
+    return seen, [json.loads(one.to_json()) for one in exporter.get_finished_spans()]
+
+
+PLAIN = {"messaging.system": "celery", "otjobs.job.attempt": 1, "otjobs.job.redelivered": True, "x": 0.25}
+
+
+@pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF, ParentBased(ALWAYS_ON), Adding()])
+@pytest.mark.parametrize("parent", [None, PARENT, UNSAMPLED])
+@pytest.mark.parametrize("attributes", [PLAIN, {}, {**PLAIN, "odd": ["a", 1], "": "no key", "object": Exception("e")}])
+@pytest.mark.parametrize("links", [(), (PARENT,)])
+def test_a_light_span_equals_the_sdks(sampler, parent, attributes, links):
+    context = Context() if parent is None else trace.set_span_in_context(trace.NonRecordingSpan(parent), Context())
+    given = {"sampler": sampler, "context": context, "attributes": attributes, "links": links}
+
+    def sdks(tracer, name, **more):
+        assert light.usable(tracer)
+        return tracer.start_span(name, **more)
+
+    assert _record(light.start_span, **given) == _record(sdks, **given)
+
+
+def test_more_attributes_than_the_limit_are_bounded_by_the_sdk():
+    limits = SpanLimits(max_span_attributes=70)
+    many = {f"label.{number}": "x" for number in range(90)}
+    given = {"sampler": ALWAYS_ON, "context": Context(), "attributes": many, "links": (), "limits": limits}
+    _, (_, mine) = _record(light.start_span, **given)
+    _, (_, theirs) = _record(lambda tracer, name, **more: tracer.start_span(name, **more), **given)
+    assert mine["attributes"] == theirs["attributes"]
+    assert len(mine["attributes"]) == 70
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [SpanLimits(max_span_attribute_length=10), SpanLimits(max_attributes=10), SpanLimits(max_attribute_length=5)],
+)
+def test_where_limits_are_set_the_sdk_makes_the_spans(limits):
+    assert not light.usable(TracerProvider(span_limits=limits).get_tracer("t"))
+
+
+def test_other_tracers_make_their_own_spans():
+    assert not light.usable(trace.NoOpTracer())
+    assert not light.usable(trace.ProxyTracerProvider().get_tracer("t"))
+
+
+def test_an_sdk_of_another_shape_makes_its_own_spans(monkeypatch):
+    tracer = TracerProvider().get_tracer("t")
+    assert light.usable(tracer)
+    before = light.sdk._Span.__init__
+
+    def newer(self, *args, **kwargs):
+        before(self, *args, **kwargs)
+        self._new_field = 1
+
+    monkeypatch.setattr(light.sdk.Span, "__init__", newer)
+    assert not light.usable(tracer)
