@@ -8,8 +8,10 @@ are those of W3C Trace Context and Baggage, so any other OpenTelemetry library c
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
 
 from opentelemetry import baggage, trace
@@ -47,6 +49,13 @@ _NUMBERS: Final = {
     "roots": "roots",
     "first_started_at": "first_started_at",
 }
+_TEXT_OF: Final = {key: name for name, key in _TEXTS.items()}
+_NUMBER_OF: Final = {key: name for name, key in _NUMBERS.items()}
+_numbers_of: Final = attrgetter(*_NUMBERS)
+_texts_of: Final = attrgetter(*_TEXTS)
+# https://www.w3.org/TR/trace-context/#traceparent-header: version ff is forbidden, later versions may add fields.
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_TRACE_ID: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _baggage = W3CBaggagePropagator()
 
 
@@ -108,12 +117,10 @@ def encode(
     out["queue"] = job.first_queue or job.queue
     if job.attempt != 1:
         out["attempt"] = str(job.attempt)
-    for name, key in _NUMBERS.items():
-        number = getattr(job, name)
+    for key, number in zip(_NUMBER_OF, _numbers_of(job), strict=True):
         if number is not None:
             out[key] = str(number)
-    for name, key in _TEXTS.items():
-        text = getattr(job, name)
+    for key, text in zip(_TEXT_OF, _texts_of(job), strict=True):
         if text:
             out[key] = text[:MAX_TEXT]
     if dispatch is not None and out.get("workflow") == f"{dispatch.trace_id:032x}":
@@ -141,44 +148,42 @@ def decode(raw: object) -> Carrier:
     if data is None:
         warn("a job carried a broken otjobs carrier, traced without it", _short(raw))
         return Carrier()
-    out = Carrier(known=bool(data))
-    out.dispatch = _span_context(data, "traceparent", data.get("tracestate"))
+    out = Carrier(known=bool(data), dispatch=_span_context(data, "traceparent", data.get("tracestate")))
     out.previous = _span_context(data, "previous", None)
-    context = Context()
     if out.dispatch is not None:
-        context = trace.set_span_in_context(trace.NonRecordingSpan(out.dispatch), context)
-    if isinstance(data.get("baggage"), str):
-        context = _baggage.extract({"baggage": data["baggage"]}, context)
-    out.context = context
-    out.system = _text(data, "system")
-    out.job_id = _text(data, "id")
-    out.job_type = _text(data, "type")
-    out.queue = _text(data, "queue")
-    out.attempt = min(max(_number(data, "attempt") or 1, 1), 65_535)
-    for name, key in _NUMBERS.items():
-        number = _number(data, key)
-        if number is not None:
-            out.fields[name] = number
-    for name, key in _TEXTS.items():
-        text = _text(data, key)
-        if text:
-            out.fields[name] = text
-    if not _is_trace_id(out.fields.get("workflow_id", "0" * 31 + "1")):
+        out.context = trace.set_span_in_context(trace.NonRecordingSpan(out.dispatch), out.context)
+    labels: dict[str, object] = {}
+    for key, value in data.items():
+        # One pass over what is there, rather than a look-up of all that might be: a carrier is read for every job.
+        if key in _NUMBER_OF:
+            number = _number(value, key)
+            if number is not None:
+                out.fields[_NUMBER_OF[key]] = number
+        elif key in _TEXT_OF:
+            text = _text(value, key)
+            if text:
+                out.fields[_TEXT_OF[key]] = text
+        elif isinstance(key, str) and key.startswith(_LABEL) and isinstance(value, str):
+            labels[key[len(_LABEL) :]] = value
+    out.system = _text(data.get("system"), "system")
+    out.job_id = _text(data.get("id"), "id")
+    out.job_type = _text(data.get("type"), "type")
+    out.queue = _text(data.get("queue"), "queue")
+    if "attempt" in data:
+        out.attempt = min(max(_number(data["attempt"], "attempt") or 1, 1), 65_535)
+    if "workflow_id" in out.fields and not _TRACE_ID.fullmatch(out.fields["workflow_id"]):
         warn("a field of an otjobs carrier is broken and left out", "workflow")
         del out.fields["workflow_id"]
-    parent_id = _text(data, "parent_id")
-    if parent_id:
-        out.parent = Parent(parent_id, _text(data, "parent_type"), max(_number(data, "parent_attempt") or 1, 1))
-    labels = {
-        key[len(_LABEL) :]: value
-        for key, value in data.items()
-        if isinstance(key, str) and key.startswith(_LABEL) and isinstance(value, str)
-    }
+    if parent_id := _text(data.get("parent_id"), "parent_id"):
+        parent_type = _text(data.get("parent_type"), "parent_type")
+        attempt = _number(data.get("parent_attempt"), "parent_attempt")
+        out.parent = Parent(parent_id, parent_type, max(attempt or 1, 1))
+    if isinstance(data.get("baggage"), str):
+        out.context = _baggage.extract({"baggage": data["baggage"]}, out.context)
     if labels:
         out.fields["labels"] = clean_labels(labels)
-    links = data.get("links")
-    if isinstance(links, str):
-        out.fields["links"] = _parse_links(links, out.dispatch)
+    if isinstance(data.get("links"), str):
+        out.fields["links"] = _parse_links(data["links"], out.dispatch)
     return out
 
 
@@ -197,19 +202,15 @@ def format_traceparent(context: SpanContext) -> str:
 
 def parse_traceparent(text: object, state: object = None) -> SpanContext | None:
     """Return the remote span context of a W3C traceparent, None if it is not one."""
-    if not isinstance(text, str) or len(text) < 55 or len(text) > 128:
+    found = _TRACEPARENT.fullmatch(text) if isinstance(text, str) and len(text) <= 128 else None
+    if found is None:
         return None
-    parts = text.split("-")
-    if len(parts) < 4 or [len(p) for p in parts[:4]] != [2, 32, 16, 2] or parts[0] == "ff":
-        return None
-    try:
-        trace_id, span_id, flags = (int(p, 16) for p in parts[1:4])
-    except ValueError:
-        return None
+    trace_id, span_id = int(found[1], 16), int(found[2], 16)
     if not trace_id or not span_id:
         return None
     trace_state = TraceState.from_header([state]) if isinstance(state, str) and state else None
-    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags), trace_state=trace_state)
+    flags = TraceFlags(int(found[3], 16))
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags, trace_state=trace_state)
 
 
 def _format_links(links: tuple[SpanContext, ...], dispatch: SpanContext | None) -> str:
@@ -247,7 +248,10 @@ def _mapping(raw: object) -> Mapping[Any, Any] | None:
             return None
     if not isinstance(raw, Mapping) or len(raw) > 128:
         return None
-    size = sum(len(v) for v in raw.values() if isinstance(v, (str, bytes)))
+    try:
+        size = sum(map(len, raw.values()))
+    except TypeError:  # a value that is no text
+        size = sum(len(v) for v in raw.values() if isinstance(v, (str, bytes)))
     return raw if size <= MAX_BYTES else None
 
 
@@ -261,32 +265,26 @@ def _span_context(data: Mapping[Any, Any], key: str, state: object) -> SpanConte
     return context
 
 
-def _text(data: Mapping[Any, Any], key: str) -> str:
-    value = data.get(key)
+def _text(value: object, key: str) -> str:
+    if isinstance(value, str) and len(value) <= MAX_TEXT:
+        return value
     if value is None:
         return ""
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        warn("a field of an otjobs carrier is broken and left out", key)
-        return ""
-    return value
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _INT64:
+        return str(value)
+    warn("a field of an otjobs carrier is broken and left out", key)
+    return ""
 
 
-def _number(data: Mapping[Any, Any], key: str) -> int | None:
-    value = data.get(key)
+def _number(value: object, key: str) -> int | None:
     if value is None:
         return None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19:
+    if isinstance(value, str) and len(value) <= 19 and value.isascii() and value.isdigit():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _INT64:
         warn("a field of an otjobs carrier is broken and left out", key)
         return None
     return value
-
-
-def _is_trace_id(text: str) -> bool:
-    return len(text) == 32 and text != "0" * 32 and all(c in "0123456789abcdef" for c in text)
 
 
 def _short(raw: object) -> str:
