@@ -49,12 +49,12 @@ def test_a_shrinking_and_a_restarted_pool_lose_none(yard):
     control = yard.app.control
     jobs = publish(yard, 6)
     yard.wait_for("ended", 6)
-    control.pool_shrink(2, reply=True, timeout=5)
+    control.pool_shrink(2, reply=True, timeout=5, limit=1)
     # The shrunk children leave their spans at once, the last child keeps its own until its batch is due.
     first = {e["pid"] for e in yard.seen("ended")}
     jobs += publish(yard, 2)
     yard.wait_for("ended", 8)
-    control.pool_restart(reply=True, timeout=5)
+    control.pool_restart(reply=True, timeout=5, limit=1)
     jobs += publish(yard, 2)
     yard.wait_for("ended", 10)
     assert {e["pid"] for e in yard.seen("ended")} - first
