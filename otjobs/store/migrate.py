@@ -7,7 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from otjobs.errors import ConfigurationError, NewerSchemaError
-from otjobs.store.text import split, statement
+from otjobs.store.text import fill, split, statement
 
 if TYPE_CHECKING:
     from otjobs.store.client import Store
@@ -31,7 +31,7 @@ def applied(store: Store) -> list[int]:
     """Return the versions the database has."""
     if not store.has_table("otjobs_migrations"):
         return []
-    return [int(row[0]) for row in store.query(_fill(statement("store", "versions"), store.database)).rows]
+    return [int(row[0]) for row in store.query(fill(statement("store", "versions"), database=store.database)).rows]
 
 
 def migrate(store: Store, *, definer: str = "CURRENT_USER") -> list[int]:
@@ -58,20 +58,16 @@ def migrate(store: Store, *, definer: str = "CURRENT_USER") -> list[int]:
             f"the database {store.database} has schema version {max(have)}, this otjobs knows {newest}; "
             "upgrade with: pip install --upgrade otjobs"
         )
-    store.command(_fill(statement("store", "create_database"), store.database))
-    store.command(_fill(statement("store", "create_versions"), store.database))
+    store.command(fill(statement("store", "create_database"), database=store.database))
+    store.command(fill(statement("store", "create_versions"), database=store.database))
     store._use()  # noqa: SLF001  (the database may be new)
     done = []
     for version, name, script in known:
         if version in have:
             continue
         for sql in split(script):
-            store.command(_fill(sql, store.database, definer))
-        added = statement("store", "add_version").replace("{version}", str(version)).replace("{name}", name)
-        store.command(_fill(added, store.database))
+            store.command(fill(sql, database=store.database, definer=definer))
+        added = statement("store", "add_version")
+        store.command(fill(added, database=store.database, version=str(version), name=name))
         done.append(version)
     return done
-
-
-def _fill(sql: str, database: str, definer: str = "CURRENT_USER") -> str:
-    return sql.replace("{database}", database).replace("{definer}", definer)

@@ -11,10 +11,27 @@ from otjobs.errors import QueryError
 
 _PARAMETER: Final = re.compile(r"^-- param (\w+) (\S+) = (.*?)(?: -- (.*))?$", re.MULTILINE)
 
+_INCLUDE: Final = re.compile(r"\{include (\w+)(?: (\w+)=([^{}]+))?\}")
+
 
 def statement(folder: str, name: str) -> str:
     """Return the text of `otjobs/sql/{folder}/{name}.sql`."""
     return (resources.files("otjobs") / "sql" / folder / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def fill(sql: str, **names: str) -> str:
+    """Return the SQL with `{name}` replaced, and `{include PART key=value}` by `otjobs/sql/parts/PART.sql`.
+
+    A part is text that several views are made of; its value may hold spaces, and its own names are filled, too.
+    """
+    for name, value in names.items():
+        sql = sql.replace("{" + name + "}", value)
+
+    def part(match: re.Match[str]) -> str:
+        text = statement("parts", match[1])
+        return fill(text.replace("{" + match[2] + "}", match[3]) if match[2] else text, **names)
+
+    return _INCLUDE.sub(part, sql)
 
 
 def split(script: str) -> list[str]:

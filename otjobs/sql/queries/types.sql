@@ -12,4 +12,4 @@ SELECT
 FROM attempts
 WHERE enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR (enqueued_at IS NULL AND started_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}))
 GROUP BY system, job_type
-ORDER BY total_run_seconds DESC
+ORDER BY total_run_seconds DESC, job_type

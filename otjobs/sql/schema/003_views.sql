@@ -71,6 +71,7 @@ SELECT
     s.group_id AS group_id,
     s.producer AS producer,
     s.label_pairs AS label_pairs,
+    if(beaconed, alive.at, NULL) AS last_sign_at,
     -- Of the job: is this the row of its last attempt?
     s.attempt = max(s.attempt) OVER job AS is_last
 FROM {database}.attempt_states AS s FINAL
@@ -143,7 +144,11 @@ SELECT
     max(r.roots) OVER job AS roots,
     r.attempt AS last_attempt,
     settled AS earlier_settled,
-    r.is_last AS is_last
+    r.is_last AS is_last,
+    -- Of the attempt of this row:
+    r.ended_at AS own_ended_at,
+    r.dispatched AS own_dispatched,
+    r.redelivered AS redelivered
 FROM {database}.attempt_rows AS r
 WINDOW job AS (PARTITION BY r.hour, r.system, r.queue, r.job_type, r.enqueued_at, r.workflow_id, r.job_id);
 
@@ -155,58 +160,3 @@ AS SELECT
     dead_letter, worker, service, release, producer, group_id, dispatched, labels, parent_attempt, workflow_started_at,
     expires_at, max_attempts
 FROM {database}.job_rows WHERE is_last;
--- Complete is exact, without a grace period: (a) no known job is open, where a job is also known from a child that names
--- it; (b) every attempt below a job's last one has ended or was redelivered; (c) ended jobs = roots + what the attempts
--- say they dispatched, or more where more children are seen. `nodes` joins attempts and the children that name them
--- without a join: both are rows of one group.
-CREATE OR REPLACE VIEW {database}.workflows
-DEFINER = {definer} SQL SECURITY DEFINER
-AS WITH
-    nodes AS
-    (
-        SELECT workflow_id, sum(greatest(told, children)) AS due, countIf(children > 0 AND settled = 0) AS unsettled
-        FROM
-        (
-            SELECT workflow_id, type, id, attempt, sum(told) AS told, sum(children) AS children, max(settled) AS settled
-            FROM
-            (
-                SELECT workflow_id, job_type AS type, job_id AS id, attempt, toUInt64(if(isNull(ended_at), 0, dispatched)) AS told,
-                    0 AS children, isNotNull(ended_at) AS settled
-                FROM {database}.attempt_rows
-                UNION ALL
-                SELECT workflow_id, job_type, job_id, toUInt16(attempt - 1), toUInt64(0), 0, 1
-                FROM {database}.attempt_rows WHERE redelivered = 1 AND attempt > 1
-                UNION ALL
-                SELECT workflow_id, parent_type, parent_id, parent_attempt, toUInt64(0), 1, 0
-                FROM {database}.job_rows WHERE is_last AND parent_id != ''
-            )
-            GROUP BY workflow_id, type, id, attempt
-        )
-        GROUP BY workflow_id
-    )
-SELECT
-    workflow_id,
-    workflow_id AS trace_id,
-    argMinIf(u.type, (isNull(u.root_at), u.root_at, u.type), u.is_job) AS workflow_type,
-    argMinIf(u.trigger, (isNull(u.enqueued_at), u.enqueued_at, u.id), u.is_root) AS trigger,
-    argMinIf(u.trigger_name, (isNull(u.enqueued_at), u.enqueued_at, u.id), u.is_root) AS trigger_name,
-    min(u.root_at) AS started_at,
-    if(complete, max(u.ended_at), NULL) AS ended_at,
-    (open_jobs = 0 AND jobs > 0 AND sum(u.unsettled) = 0 AND jobs = greatest(sum(u.is_root), max(u.roots)) + sum(u.due)) AS complete,
-    countIf(u.is_job) AS jobs,
-    countIf(u.is_job AND isNull(u.ended_at)) AS open_jobs,
-    countIf(u.state IN ('failed', 'lost', 'expired', 'rejected')) AS failed_jobs,
-    sum(u.attempts) AS attempts,
-    if(complete, (toUnixTimestamp64Nano(max(u.ended_at)) - toUnixTimestamp64Nano(least(min(u.enqueued_at), started_at))) / 1e9, NULL) AS wall_seconds,
-    sum(u.queue_seconds) AS queue_seconds,
-    sum(u.run_seconds) AS run_seconds
-FROM
-(
-    SELECT workflow_id, 1 AS is_job, parent_id = '' AS is_root, job_id AS id, workflow_type AS type, trigger, trigger_name, enqueued_at,
-        workflow_started_at AS root_at, ended_at, state, attempts, queue_seconds, run_seconds, roots, 0 AS due,
-        toUInt64(NOT earlier_settled) AS unsettled
-    FROM {database}.job_rows WHERE is_last
-    UNION ALL
-    SELECT workflow_id, 0, 0, '', '', '', '', NULL, NULL, NULL, '', 0, NULL, NULL, 0, due, unsettled FROM nodes
-) AS u
-GROUP BY workflow_id;

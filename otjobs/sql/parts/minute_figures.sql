@@ -1,0 +1,63 @@
+-- What happened in each of the minutes that the expression {minutes} lists, by queue and type, from the attempts of
+-- the hours that the marks name; and for each minute one row with empty names that says when it was computed.
+-- An attempt gives an event for its job's dispatch, its start, its end, the moment it was ready, and its last sign of life.
+SELECT
+    minute, system, queue, job_type,
+    countIf(kind = 'dispatch') AS dispatched,
+    countIf(kind = 'failed dispatch') AS dispatch_failed,
+    countIf(kind = 'start') AS started,
+    countIf(kind = 'end' AND outcome = 'success') AS succeeded,
+    countIf(kind = 'end' AND outcome = 'failure') AS failed,
+    countIf(kind = 'end' AND outcome = 'retry') AS retried,
+    countIf(kind = 'end' AND outcome = 'expired') AS expired,
+    countIf(kind = 'end' AND outcome = 'cancelled') AS cancelled,
+    countIf(kind = 'end' AND outcome = 'rejected') AS rejected,
+    countIf(kind = 'end' AND outcome = 'lost') AS lost,
+    quantilesExactInclusiveIf(0.5, 0.9, 0.95, 0.99)(assumeNotNull(queue_seconds), kind = 'start' AND isNotNull(queue_seconds)) AS queue_quantiles,
+    quantilesExactInclusiveIf(0.5, 0.9, 0.95, 0.99)(assumeNotNull(run_seconds), kind = 'end' AND isNotNull(run_seconds)) AS run_quantiles,
+    sumIf(queue_seconds, kind = 'start') AS queue_seconds_total,
+    sumIf(run_seconds, kind = 'end') AS run_seconds_total,
+    quantilesTDigestStateIf(0.5, 0.9, 0.95, 0.99)(assumeNotNull(queue_seconds), kind = 'start' AND isNotNull(queue_seconds)) AS queue_state,
+    quantilesTDigestStateIf(0.5, 0.9, 0.95, 0.99)(assumeNotNull(run_seconds), kind = 'end' AND isNotNull(run_seconds)) AS run_state,
+    -- Attempts that became ready in this minute and still waited when a minute ended, by the last such end.
+    mapFromArrays(minMapIf([crossed], [assumeNotNull(ready_at)], kind = 'ready').1, sumMapIf([crossed], [toUInt64(1)], kind = 'ready').2) AS waits,
+    minMapIf([crossed], [assumeNotNull(ready_at)], kind = 'ready').2 AS oldest,
+    minIf(started_at, kind = 'start') AS first_start,
+    arraySlice(arrayReverseSort(groupArrayIf(assumeNotNull(started_at), kind = 'start')), 1, 50) AS starts,
+    argMaxIf((trigger, trigger_name), started_at, kind = 'start') AS last_trigger,
+    maxIf(ended_at, kind = 'end' AND outcome = 'success') AS last_success,
+    maxIf(ended_at, kind = 'end' AND outcome IN ('failure', 'lost', 'expired', 'rejected')) AS last_failure,
+    sumMapIf([(trigger, trigger_name)], [toUInt64(1)], kind = 'dispatch') AS causes,
+    -- A run that has not ended may turn out lost, at its last sign of life.
+    countIf(kind = 'sign') AS pending
+FROM
+(
+    WITH
+        toDateTime64('2106-01-01 00:00:00', 9, 'UTC') AS far,
+        x -> toStartOfMinute(toDateTime(least(assumeNotNull(x), far), 'UTC')) AS minute_of,
+        coalesce(started_at, ended_at, far) AS left_at,
+        -- The last end of a minute before it was left. An end of a minute at or after `ready` is one more nanosecond
+        -- away than a whole minute, hence the nanosecond taken off below.
+        toDateTime(intDiv(toUnixTimestamp64Nano(least(left_at, far)) - 1, 60000000000) * 60, 'UTC') AS last_end,
+        isNotNull(ready_at) AND toUnixTimestamp64Nano(assumeNotNull(ready_at)) <= toUnixTimestamp(last_end) * 1000000000 AS crosses
+    SELECT system, queue, job_type, outcome, queue_seconds, run_seconds, ready_at, started_at, ended_at, trigger, trigger_name,
+        last_end AS crossed,
+        arrayJoin(arrayConcat(
+            if(is_last AND isNotNull(enqueued_at), [('dispatch', minute_of(enqueued_at))], []),
+            if(isNotNull(started_at), [('start', minute_of(started_at))], []),
+            if(isNotNull(ended_at), [('end', minute_of(ended_at))], []),
+            if(crosses, [('ready', minute_of(assumeNotNull(ready_at) - toIntervalNanosecond(1)))], []),
+            if(outcome = 'running', [('sign', minute_of(last_sign_at))], []))) AS event,
+        event.1 AS kind, event.2 AS minute
+    FROM {database}.attempt_rows
+    WHERE hour IN (SELECT hour FROM {database}.minute_marks WHERE minute IN (SELECT arrayJoin({minutes})))
+        AND minute IN (SELECT arrayJoin({minutes}))
+    UNION ALL
+    SELECT system, queue, job_type, '', NULL, NULL, NULL, NULL, NULL, '', '', toDateTime(0, 'UTC'), ('', minute), 'failed dispatch', minute
+    FROM {database}.dispatch_failures FINAL
+    WHERE minute IN (SELECT arrayJoin({minutes}))
+    UNION ALL
+    SELECT '', '', '', '', NULL, NULL, NULL, NULL, NULL, '', '', toDateTime(0, 'UTC'), ('', its_minute), '', its_minute
+    FROM (SELECT arrayJoin({minutes}) AS its_minute)
+)
+GROUP BY minute, system, queue, job_type

@@ -1,0 +1,243 @@
+-- Minutes: what happened in each, by queue and type.
+-- A stored minute counts only while nothing can have changed it; the others are computed when they are read. So the view
+-- is exact at any moment, with or without refresh, and its cost follows what arrived in the last minutes.
+-- Why right under duplicates: a minute is always computed as a whole from the states, and its newest version counts.
+
+-- When spans with an event in a minute last arrived, and the hours their jobs are in.
+CREATE TABLE IF NOT EXISTS {database}.minute_marks
+(
+    minute DateTime('UTC'),
+    hour DateTime('UTC'),
+    arrived SimpleAggregateFunction(max, DateTime64(3, 'UTC'))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(minute)
+ORDER BY (minute, hour)
+SETTINGS ttl_only_drop_parts = 1;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.minute_marks_mv TO {database}.minute_marks
+DEFINER = {definer} SQL SECURITY DEFINER
+AS WITH
+    toDateTime64('2106-01-01 00:00:00', 9, 'UTC') AS far,
+    toDateTime64(0, 9, 'UTC') AS never,
+    arrayFilter(x -> x > never AND x <= far, [ifNull(enqueued_at, never), published_at, due_at, expires_at, started_at,
+        observed_started_at, alive.at, least(ending.at, far)]) AS moments
+-- Also the minute that ends just there: who is ready at its very end waits in it.
+SELECT arrayJoin(arrayDistinct(arrayFlatten(arrayMap(x -> [toStartOfMinute(toDateTime(x, 'UTC')),
+    toStartOfMinute(toDateTime(x - toIntervalNanosecond(1), 'UTC'))], moments)))) AS minute, hour, now64(3, 'UTC') AS arrived
+FROM {database}.attempt_states
+GROUP BY minute, hour;
+
+-- Publications that failed; a span each, so that one stored twice counts once.
+CREATE TABLE IF NOT EXISTS {database}.dispatch_failures
+(
+    minute DateTime('UTC'),
+    system LowCardinality(String),
+    queue LowCardinality(String),
+    job_type LowCardinality(String),
+    trace_id String CODEC(ZSTD(1)),
+    span_id String CODEC(ZSTD(1)),
+    error_type LowCardinality(String)
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(minute)
+ORDER BY (minute, system, queue, job_type, trace_id, span_id)
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.dispatch_failures_mv TO {database}.dispatch_failures
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT
+    toStartOfMinute(toDateTime(least(greatest(Timestamp, toDateTime64(0, 9, 'UTC')), toDateTime64('2106-01-01 00:00:00', 9, 'UTC')), 'UTC')) AS minute,
+    SpanAttributes['messaging.system'] AS system,
+    SpanAttributes['messaging.destination.name'] AS queue,
+    SpanAttributes['otjobs.job.type'] AS job_type,
+    TraceId AS trace_id, SpanId AS span_id,
+    SpanAttributes['error.type'] AS error_type
+FROM {database}.otel_traces
+WHERE StatusCode = 'Error' AND SpanAttributes['messaging.operation.type'] = 'send' AND SpanAttributes['otjobs.job.type'] != '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.dispatch_failure_marks_mv TO {database}.minute_marks
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT minute, toDateTime(0, 'UTC') AS hour, now64(3, 'UTC') AS arrived FROM {database}.dispatch_failures GROUP BY minute;
+
+CREATE TABLE IF NOT EXISTS {database}.minute_rows
+(
+    minute DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+    system LowCardinality(String),
+    queue LowCardinality(String),
+    job_type LowCardinality(String),
+    dispatched UInt64 CODEC(T64, ZSTD(1)),
+    dispatch_failed UInt64 CODEC(T64, ZSTD(1)),
+    started UInt64 CODEC(T64, ZSTD(1)),
+    succeeded UInt64 CODEC(T64, ZSTD(1)),
+    failed UInt64 CODEC(T64, ZSTD(1)),
+    retried UInt64 CODEC(T64, ZSTD(1)),
+    expired UInt64 CODEC(T64, ZSTD(1)),
+    cancelled UInt64 CODEC(T64, ZSTD(1)),
+    rejected UInt64 CODEC(T64, ZSTD(1)),
+    lost UInt64 CODEC(T64, ZSTD(1)),
+    queue_quantiles Array(Float64) CODEC(ZSTD(1)),
+    run_quantiles Array(Float64) CODEC(ZSTD(1)),
+    queue_seconds_total Nullable(Float64) CODEC(ZSTD(1)),
+    run_seconds_total Nullable(Float64) CODEC(ZSTD(1)),
+    queue_state AggregateFunction(quantilesTDigest(0.5, 0.9, 0.95, 0.99), Float64) CODEC(ZSTD(1)),
+    run_state AggregateFunction(quantilesTDigest(0.5, 0.9, 0.95, 0.99), Float64) CODEC(ZSTD(1)),
+    waits Map(DateTime('UTC'), UInt64) CODEC(ZSTD(1)),
+    oldest Array(DateTime64(9, 'UTC')) CODEC(ZSTD(1)),
+    first_start Nullable(DateTime64(9, 'UTC')) CODEC(ZSTD(1)),
+    starts Array(DateTime64(9, 'UTC')) CODEC(ZSTD(1)),
+    last_trigger Tuple(LowCardinality(String), LowCardinality(String)) CODEC(ZSTD(1)),
+    last_success Nullable(DateTime64(9, 'UTC')) CODEC(ZSTD(1)),
+    last_failure Nullable(DateTime64(9, 'UTC')) CODEC(ZSTD(1)),
+    causes Tuple(Array(Tuple(LowCardinality(String), LowCardinality(String))), Array(UInt64)) CODEC(ZSTD(1)),
+    pending UInt64 CODEC(T64, ZSTD(1)),
+    computed_at DateTime64(3, 'UTC') CODEC(ZSTD(1))
+)
+ENGINE = ReplacingMergeTree(computed_at)
+PARTITION BY toYYYYMM(minute)
+ORDER BY (minute, system, queue, job_type)
+SETTINGS ttl_only_drop_parts = 1;
+
+-- The newest version of every stored minute.
+CREATE OR REPLACE VIEW {database}.minute_versions
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT minute, max(computed_at) AS version
+FROM {database}.minute_rows WHERE system = '' AND queue = '' AND job_type = ''
+GROUP BY minute;
+
+-- Minutes whose stored version may be out of date: something arrived since (an insert is visible in one table a little
+-- before another: within the last minute, too), it was not over yet, or the clock may change it.
+CREATE OR REPLACE VIEW {database}.dirty_minutes
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT marks.minute AS minute, versions.version AS version
+FROM (SELECT minute, max(arrived) AS arrived FROM {database}.minute_marks GROUP BY minute) AS marks
+LEFT JOIN {database}.minute_versions AS versions ON marks.minute = versions.minute
+WHERE versions.version < marks.arrived + toIntervalSecond(60)
+    OR (marks.minute <= now('UTC') AND versions.version < marks.minute + toIntervalSecond(120))
+    OR marks.minute IN (SELECT minute FROM {database}.minute_rows WHERE pending > 0);
+
+CREATE OR REPLACE VIEW {database}.current_minutes
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT * EXCEPT computed_at FROM {database}.minute_rows
+WHERE (minute, computed_at) IN (SELECT minute, version FROM {database}.minute_versions)
+    AND minute NOT IN (SELECT minute FROM {database}.dirty_minutes) AND NOT (system = '' AND queue = '' AND job_type = '')
+UNION ALL
+SELECT * FROM ({include minute_figures minutes=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
+WHERE NOT (system = '' AND queue = '' AND job_type = '');
+
+-- Makes the minutes that are out of date, those with the oldest versions first, 480 at a time.
+CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.minute_rows_mv
+REFRESH EVERY 5 SECOND APPEND TO {database}.minute_rows
+DEFINER = {definer} SQL SECURITY DEFINER
+AS WITH (SELECT groupArray(minute) FROM (SELECT minute FROM {database}.dirty_minutes ORDER BY version, minute LIMIT 480)) AS next_minutes
+SELECT *, now64(3, 'UTC') AS computed_at FROM ({include minute_figures minutes=next_minutes})
+ORDER BY minute, system, queue, job_type
+SETTINGS max_insert_threads = 1;
+
+-- Two kinds of rows meet here: what happened in a minute, and who waited at its end (the running minute: now).
+CREATE OR REPLACE VIEW {database}.queue_minutes
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT
+    minute, system, queue, job_type,
+    sum(e.dispatched) AS dispatched,
+    sum(e.dispatch_failed) AS dispatch_failed,
+    sum(e.started) AS started,
+    sum(e.succeeded) AS succeeded,
+    sum(e.failed) AS failed,
+    sum(e.retried) AS retried,
+    sum(e.expired) AS expired,
+    sum(e.cancelled) AS cancelled,
+    sum(e.rejected) AS rejected,
+    sum(e.lost) AS lost,
+    sum(e.waiting) AS waiting,
+    if(waiting = 0, NULL, (toUnixTimestamp64Nano(least(toDateTime64(minute, 9, 'UTC') + toIntervalSecond(60), now64(9, 'UTC')))
+        - toUnixTimestamp64Nano(minIf(e.first_ready, e.waiting > 0))) / 1e9) AS oldest_wait_seconds,
+    max(e.queue_p[1]) AS queue_p50_seconds,
+    max(e.queue_p[2]) AS queue_p90_seconds,
+    max(e.queue_p[3]) AS queue_p95_seconds,
+    max(e.queue_p[4]) AS queue_p99_seconds,
+    max(e.run_p[1]) AS run_p50_seconds,
+    max(e.run_p[2]) AS run_p90_seconds,
+    max(e.run_p[3]) AS run_p95_seconds,
+    max(e.run_p[4]) AS run_p99_seconds,
+    sum(e.queue_seconds_total) AS queue_seconds,
+    sum(e.run_seconds_total) AS run_seconds,
+    quantilesTDigestMergeState(0.5, 0.9, 0.95, 0.99)(e.queue_state) AS queue_state,
+    quantilesTDigestMergeState(0.5, 0.9, 0.95, 0.99)(e.run_state) AS run_state
+FROM
+(
+    SELECT minute, system, queue, job_type, dispatched, dispatch_failed, started, succeeded, failed, retried, expired, cancelled,
+        rejected, lost, toUInt64(0) AS waiting, toDateTime64(0, 9, 'UTC') AS first_ready,
+        arrayMap(x -> if(isNaN(x), NULL, x), queue_quantiles) AS queue_p, arrayMap(x -> if(isNaN(x), NULL, x), run_quantiles) AS run_p,
+        queue_seconds_total, run_seconds_total, queue_state, run_state
+    FROM {database}.current_minutes
+    WHERE dispatched + dispatch_failed + started + succeeded + failed + retried + expired + cancelled + rejected + lost > 0
+    UNION ALL
+    SELECT arrayJoin(arrayMap(m -> toDateTime(m, 'UTC'), range(toUnixTimestamp(ready_minute), least(toUnixTimestamp(crossed), toUnixTimestamp(now()) + 60), 60))) AS minute,
+        system, queue, job_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n, its_first_ready, [NULL, NULL, NULL, NULL], [NULL, NULL, NULL, NULL], NULL, NULL,
+        arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64()),
+        arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64())
+    FROM
+    (
+        SELECT minute AS ready_minute, system, queue, job_type, crossed, n, its_first_ready
+        FROM {database}.current_minutes
+        ARRAY JOIN mapKeys(waits) AS crossed, mapValues(waits) AS n, oldest AS its_first_ready
+    )
+) AS e
+GROUP BY minute, system, queue, job_type;
+
+-- Workflows by the minute they began, and by the minute they ended once they were complete.
+CREATE OR REPLACE VIEW {database}.workflow_minutes
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT
+    minute, workflow_type,
+    countIf(w.is_start) AS started,
+    countIf(NOT w.is_start) AS completed,
+    countIf(NOT w.is_start AND w.failed_jobs > 0) AS failed,
+    quantileExactInclusiveOrNullIf(0.5)(w.wall_seconds, NOT w.is_start) AS wall_p50_seconds,
+    quantileExactInclusiveOrNullIf(0.9)(w.wall_seconds, NOT w.is_start) AS wall_p90_seconds,
+    quantileExactInclusiveOrNullIf(0.95)(w.wall_seconds, NOT w.is_start) AS wall_p95_seconds,
+    quantileExactInclusiveOrNullIf(0.99)(w.wall_seconds, NOT w.is_start) AS wall_p99_seconds
+FROM
+(
+    SELECT toStartOfMinute(toDateTime(assumeNotNull(started_at), 'UTC')) AS minute, workflow_type, 1 AS is_start, failed_jobs, wall_seconds
+    FROM {database}.workflows WHERE isNotNull(started_at)
+    UNION ALL
+    SELECT toStartOfMinute(toDateTime(assumeNotNull(ended_at), 'UTC')) AS minute, workflow_type, 0, failed_jobs, wall_seconds
+    FROM {database}.workflows WHERE isNotNull(ended_at)
+) AS w
+GROUP BY minute, workflow_type;
+
+-- What triggers what: the type of the parent job, or the trigger of root jobs, and how many jobs came of it.
+CREATE OR REPLACE VIEW {database}.job_edges
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT minute, system, if(cause.1 = 'job', cause.2, '') AS parent_type, cause.1 AS trigger, cause.2 AS trigger_name, job_type, sum(n) AS dispatched
+FROM {database}.current_minutes
+ARRAY JOIN causes.1 AS cause, causes.2 AS n
+GROUP BY minute, system, parent_type, trigger, trigger_name, job_type;
+
+-- When each job type ran, what triggered it last, and how long it has been silent beside its usual interval.
+CREATE OR REPLACE VIEW {database}.job_types
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT
+    system, job_type,
+    min(m.began) AS first_started_at,
+    maxOrNullIf(m.latest[1], notEmpty(m.latest)) AS last_started_at,
+    max(m.succeeded) AS last_succeeded_at,
+    max(m.failed) AS last_failed_at,
+    argMaxIf(m.cause.1, m.latest[1], notEmpty(m.latest)) AS last_trigger,
+    argMaxIf(m.cause.2, m.latest[1], notEmpty(m.latest)) AS last_trigger_name,
+    arraySlice(arrayReverseSort(groupArrayArrayIf(m.latest, m.place <= 50)), 1, 50) AS last_starts,
+    if(length(last_starts) < 2, NULL, arrayReduce('quantileExactInclusive(0.5)',
+        arrayMap(i -> (toUnixTimestamp64Nano(last_starts[i]) - toUnixTimestamp64Nano(last_starts[i + 1])) / 1e9, range(1, length(last_starts))))) AS usual_interval_seconds,
+    (toUnixTimestamp64Nano(now64(9, 'UTC')) - toUnixTimestamp64Nano(last_started_at)) / 1e9 AS silent_seconds
+FROM
+(
+    SELECT system, job_type, minute, min(c.first_start) AS began, arrayReverseSort(groupArrayArray(c.starts)) AS latest,
+        max(c.last_success) AS succeeded, max(c.last_failure) AS failed, argMaxIf(c.last_trigger, c.starts[1], notEmpty(c.starts)) AS cause,
+        -- Each minute with a start has one at least, so the last fifty starts are in the last fifty such minutes.
+        row_number() OVER (PARTITION BY system, job_type, notEmpty(latest) ORDER BY minute DESC) AS place
+    FROM {database}.current_minutes AS c
+    GROUP BY system, job_type, minute
+) AS m
+GROUP BY system, job_type
