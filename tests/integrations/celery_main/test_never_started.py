@@ -50,7 +50,7 @@ def ended(request, tmp_path_factory, collector, redis_url):
     try:
         worker = yard.worker(pool=request.param, concurrency=1)
         control = yard.app.control
-        soon = datetime.now(UTC) + timedelta(seconds=4)
+        soon = datetime.now(UTC) + timedelta(seconds=7)
         told = {"reply": True, "timeout": 5, "limit": 1}
         control.revoke(["revoked-early"], **told)
         control.revoke_by_stamped_headers({"customer": "acme"}, **told)
