@@ -97,6 +97,19 @@ class History:
                     moment = root.last.started + self._whole(max(MS, root.last.ended - root.last.started))
                     root.children.append(self._job(root.trace, moment, root))
 
+        # One that is sure to be there: open, and nobody knows when it was dispatched.
+        lone = Job(
+            str(next(self._ids)),
+            "rq",
+            "mails",
+            "mail",
+            f"{self._random.getrandbits(128):032x}",
+            None,
+            [Attempt(1, None)],
+        )
+        self._still_open(lone, lone.last)
+        self.jobs.append(lone)
+
     def _whole(self, bound):
         """Return a random number of ns below `bound`, in whole microseconds as Python's datetimes are."""
         return self._random.randrange(0, bound, 1000)
@@ -140,8 +153,6 @@ class History:
         else:
             first.ended, first.outcome = first.ready + 30 * S, "expired"  # unseen by anybody
             job.expires = first.ended
-            if first.ended > self.now:
-                first.ended, first.outcome = None, ""
         self.jobs.append(job)
         return job
 

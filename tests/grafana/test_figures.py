@@ -132,7 +132,13 @@ def test_types_below_the_ten_worst_are_one_series(new_store):
         for job in range(number):
             failed = Attempt(1, now - 9 * S, started=now - 8 * S, ended=now - 7 * S, outcome="failure", error="E")
             made = Job(
-                f"{number}000{job}", "celery", "q", f"type{number:02}", f"{number:016x}{job:016x}", now - 9 * S, [failed]
+                f"{number}000{job}",
+                "celery",
+                "q",
+                f"type{number:02}",
+                f"{number:016x}{job:016x}",
+                now - 9 * S,
+                [failed],
             )
             store.insert_spans(History.spans_of(made))
     rows = run_panel(store, OVERVIEW, "Failures over time", at(now - 3600 * S), at(now))
@@ -301,6 +307,16 @@ def test_a_trace(past, span):
     assert {(row["job_id"], row["attempt"], row["outcome"]) for row in attempts} == {
         (job.id, attempt.number, attempt.outcome) for job in jobs for attempt in job.attempts if attempt.outcome
     }
+
+
+def test_a_trace_shows_what_failed(past, span):
+    history, store = past
+    job = next(job for job in history.jobs if [attempt.outcome for attempt in job.attempts] == ["retry", "success"])
+    rows = run_panel(store, TRACE, "Trace", *span, {"trace_id": job.trace})
+    executions = sorted(
+        (row["startTime"], row["statusCode"]) for row in rows if row["operationName"] == f"execute {job.type}"
+    )
+    assert [code for _, code in executions] == [2, 0]
 
 
 def test_no_trace_is_no_rows(past, span):
