@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GRACE_SECONDS: Final = 20
-SQL_GRACE_SECONDS: Final = 5
+SQL_GRACE_SECONDS: Final = 2
 QUEUE_BYTES: Final = 64 << 20
 
 
@@ -88,6 +88,7 @@ def run(
         PortInUseError: another process listens on a port.
     """
     check_host(host, allow_remote=allow_remote)
+    _require_libraries()
     with contextlib.ExitStack() as closing:
         http_socket = closing.enter_context(bind(host, http_port, "--http-port"))
         sql_socket = closing.enter_context(bind(host, sql_port, "--sql-port"))
@@ -95,6 +96,15 @@ def run(
         closing.callback(engine.close)
         serving = _Serving(engine, host, grpc_port, http_socket, sql_socket, queue_bytes, guarded=not allow_remote)
         asyncio.run(serving.main(on_ready, stop))
+
+
+def _require_libraries() -> None:
+    try:
+        import grpc as _grpc  # noqa: F401
+        import starlette as _starlette  # noqa: F401
+        import uvicorn as _uvicorn  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(error.name or "uvicorn", "embedded") from None
 
 
 class _Serving:
@@ -109,12 +119,6 @@ class _Serving:
         *,
         guarded: bool,
     ) -> None:
-        try:
-            import grpc as _grpc  # noqa: F401
-            import starlette as _starlette  # noqa: F401
-            import uvicorn as _uvicorn  # noqa: F401
-        except ImportError as error:
-            raise MissingExtraError(error.name or "uvicorn", "embedded") from None
         from otjobs.server.receiver import Receiver
         from otjobs.server.sql_http import SqlPort
         from otjobs.server.writer import Admission, Writer
