@@ -83,7 +83,8 @@ def finish() -> None:
         from otjobs import providers
 
         # A flush that has just failed at the worker's shutdown is not waited for a second time.
-        flush(0.0 if _drops.gave_up else None)
+        if not _drops.gave_up:
+            flush()
         waiting = 0
         if _drops.gave_up:
             processors = [_batch_of(p) for p in batch_processors(providers.provider())]

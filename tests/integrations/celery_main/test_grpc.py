@@ -1,0 +1,93 @@
+"""The distro's default, OTLP over gRPC, under a forking pool: no child hangs, no span is lost."""
+
+from __future__ import annotations
+
+from concurrent import futures
+
+import grpc
+import pytest
+from celery_main_harness import brief, counting, stop
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
+
+
+@pytest.fixture
+def grpc_collector(collector):
+    """A gRPC port of the test's receiver; metrics and logs are taken and counted."""
+    counts = {"metrics": 0, "logs": 0}
+
+    class Traces(trace_service_pb2_grpc.TraceServiceServicer):
+        def Export(self, request, context):
+            collector.take(request.SerializeToString())
+            return trace_service_pb2.ExportTraceServiceResponse()
+
+    class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
+        def Export(self, request, context):
+            counts["metrics"] += 1
+            return metrics_service_pb2.ExportMetricsServiceResponse()
+
+    class Logs(logs_service_pb2_grpc.LogsServiceServicer):
+        def Export(self, request, context):
+            counts["logs"] += 1
+            return logs_service_pb2.ExportLogsServiceResponse()
+
+    server = grpc.server(futures.ThreadPoolExecutor(8))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Logs(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"http://127.0.0.1:{port}", counts
+    server.stop(0)
+
+
+def test_fifty_jobs_in_recycled_children_while_the_main_process_exports(yard, grpc_collector):
+    url, counts = grpc_collector
+    default = {
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+        "OTEL_METRICS_EXPORTER": "otlp",
+        "OTEL_LOGS_EXPORTER": "otlp",
+        "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true",
+        "OTEL_METRIC_EXPORT_INTERVAL": "300",
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+        "OTEL_BLRP_SCHEDULE_DELAY": "50",
+    }
+    worker = yard.worker("--max-tasks-per-child", "5", concurrency=4, **default)
+    yard.produce(
+        "for n in range(50): quick.apply_async(task_id=f'job-{n}')\n"
+        "for n in range(3): killed.apply_async(task_id=f'killed-{n}'); app.send_task('yard.nowhere', task_id=f'unknown-{n}')\n",
+        **default,
+    )
+    yard.wait_for("ended", 50, seconds=60)
+    yard.wait_for_executions(56, seconds=30)
+    assert stop(worker) < 12
+    found = {job: brief(counting(spans))[0] for job, spans in yard.jobs().items()}
+    assert found == {
+        **{f"job-{n}": "success" for n in range(50)},
+        **{f"killed-{n}": "lost" for n in range(3)},
+        **{f"unknown-{n}": "rejected" for n in range(3)},
+    }
+    assert len([s for s in yard.spans if s.operation == "dispatch"]) == 56
+    assert len({e["pid"] for e in yard.seen("ended")}) >= 10
+    assert counts["logs"] > 0
+
+
+def test_a_main_process_without_a_collector_does_not_hang_either(yard):
+    worker = yard.worker(
+        "--max-tasks-per-child",
+        "2",
+        concurrency=2,
+        OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
+        OTEL_PYTHON_OTJOBS_FLUSH_SECONDS="1",
+    )
+    for _ in range(6):
+        yard.app.send_task("yard.quick", queue=yard.queue)
+    yard.app.send_task("yard.nowhere", queue=yard.queue)
+    yard.wait_for("ended", 6, seconds=30)
+    assert stop(worker) < 8
+    assert "of its spans are lost" in worker.output(100_000)
