@@ -28,6 +28,11 @@ SELECT
     maxIf(ended_at, kind = 'end' AND outcome = 'success') AS last_success,
     maxIf(ended_at, kind = 'end' AND outcome IN ('failure', 'lost', 'expired', 'rejected')) AS last_failure,
     sumMapIf([(trigger, trigger_name)], [toUInt64(1)], kind = 'dispatch') AS causes,
+    countIf(overdue AND kind IN ('sign', 'end')) AS beacons_missed,
+    -- Starts before the moment the job was ready, which only clocks that disagree can give, by the hosts of both clocks.
+    countIf(kind = 'start' AND wait < 0) AS negative_waits,
+    sumMapIf([(producer_host, host)], [toUInt64(1)], kind = 'start' AND wait < 0) AS skews,
+    maxMapIf([(producer_host, host)], [-assumeNotNull(wait)], kind = 'start' AND wait < 0).2 AS skew_seconds,
     -- A run that has not ended may turn out lost, at its last sign of life.
     countIf(kind = 'sign') AS pending
 FROM
@@ -41,7 +46,7 @@ FROM
         toDateTime(intDiv(toUnixTimestamp64Nano(least(left_at, far)) - 1, 60000000000) * 60, 'UTC') AS last_end,
         isNotNull(ready_at) AND toUnixTimestamp64Nano(assumeNotNull(ready_at)) <= toUnixTimestamp(last_end) * 1000000000 AS crosses
     SELECT system, queue, job_type, outcome, queue_seconds, run_seconds, ready_at, started_at, ended_at, trigger, trigger_name,
-        last_end AS crossed,
+        overdue, wait, producer_host, host, last_end AS crossed,
         arrayJoin(arrayConcat(
             if(is_last AND isNotNull(enqueued_at), [('dispatch', minute_of(enqueued_at))], []),
             if(isNotNull(started_at), [('start', minute_of(started_at))], []),
@@ -53,11 +58,11 @@ FROM
     WHERE hour IN (SELECT hour FROM {database}.minute_marks WHERE minute IN (SELECT arrayJoin({minutes})))
         AND minute IN (SELECT arrayJoin({minutes}))
     UNION ALL
-    SELECT system, queue, job_type, '', NULL, NULL, NULL, NULL, NULL, '', '', toDateTime(0, 'UTC'), ('', minute), 'failed dispatch', minute
+    SELECT system, queue, job_type, '', NULL, NULL, NULL, NULL, NULL, '', '', 0, NULL, '', '', toDateTime(0, 'UTC'), ('', minute), 'failed dispatch', minute
     FROM {database}.dispatch_failures FINAL
     WHERE minute IN (SELECT arrayJoin({minutes}))
     UNION ALL
-    SELECT '', '', '', '', NULL, NULL, NULL, NULL, NULL, '', '', toDateTime(0, 'UTC'), ('', its_minute), '', its_minute
+    SELECT '', '', '', '', NULL, NULL, NULL, NULL, NULL, '', '', 0, NULL, '', '', toDateTime(0, 'UTC'), ('', its_minute), '', its_minute
     FROM (SELECT arrayJoin({minutes}) AS its_minute)
 )
 GROUP BY minute, system, queue, job_type

@@ -70,8 +70,12 @@ SELECT
     s.roots AS roots,
     s.group_id AS group_id,
     s.producer AS producer,
+    s.producer_host AS producer_host,
     s.label_pairs AS label_pairs,
     if(beaconed, alive.at, NULL) AS last_sign_at,
+    -- A whole beacon is missing: its service went on sending for two intervals, and there is no report of an end.
+    toUInt8(beaconed AND NOT reported
+        AND least(moment, clocks[alive.service]) >= alive.at + toIntervalNanosecond(toInt64(2e9 * alive.interval_seconds))) AS overdue,
     -- Of the job: is this the row of its last attempt?
     s.attempt = max(s.attempt) OVER job AS is_last
 FROM {database}.attempt_states AS s FINAL

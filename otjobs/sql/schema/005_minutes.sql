@@ -90,6 +90,10 @@ CREATE TABLE IF NOT EXISTS {database}.minute_rows
     last_success Nullable(DateTime64(9, 'UTC')) CODEC(ZSTD(1)),
     last_failure Nullable(DateTime64(9, 'UTC')) CODEC(ZSTD(1)),
     causes Tuple(Array(Tuple(LowCardinality(String), LowCardinality(String))), Array(UInt64)) CODEC(ZSTD(1)),
+    beacons_missed UInt64 CODEC(T64, ZSTD(1)),
+    negative_waits UInt64 CODEC(T64, ZSTD(1)),
+    skews Tuple(Array(Tuple(LowCardinality(String), LowCardinality(String))), Array(UInt64)) CODEC(ZSTD(1)),
+    skew_seconds Array(Float64) CODEC(ZSTD(1)),
     pending UInt64 CODEC(T64, ZSTD(1)),
     computed_at DateTime64(3, 'UTC') CODEC(ZSTD(1))
 )

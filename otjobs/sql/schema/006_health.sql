@@ -1,0 +1,62 @@
+-- The health of the pipeline itself: what is stored, how fresh, and where clocks disagree.
+
+-- How soon the spans of a minute arrived. A minimum and a maximum of times of arrival: a span that arrives again, later,
+-- changes the first not at all.
+CREATE TABLE IF NOT EXISTS {database}.arrival_minutes
+(
+    minute DateTime('UTC'),
+    lag_seconds SimpleAggregateFunction(min, Float64),
+    last_arrived_at SimpleAggregateFunction(max, DateTime64(3, 'UTC'))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(minute)
+ORDER BY minute
+SETTINGS ttl_only_drop_parts = 1;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.arrival_minutes_mv TO {database}.arrival_minutes
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT
+    toStartOfMinute(toDateTime(Timestamp, 'UTC')) AS minute,
+    min((toUnixTimestamp64Nano(now64(9, 'UTC')) - toUnixTimestamp64Nano(Timestamp) - if(Duration > 315360000000000000, 0, toInt64(Duration))) / 1e9) AS lag_seconds,
+    now64(3, 'UTC') AS last_arrived_at
+FROM {database}.otel_traces
+GROUP BY minute;
+
+-- Why right under duplicates: spans are counted by their ids, and what is stored more than once is said.
+CREATE OR REPLACE VIEW {database}.pipeline_health
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT
+    minute,
+    sum(h.spans) AS spans,
+    sum(h.duplicates) AS duplicates,
+    min(h.lag_seconds) AS freshness_seconds,
+    max(h.last_arrived_at) AS last_arrived_at,
+    sum(h.beacons_missed) AS beacons_missed,
+    sum(h.without_job) AS spans_without_job,
+    sum(h.negative_waits) AS negative_waits
+FROM
+(
+    SELECT toStartOfMinute(toDateTime(Timestamp, 'UTC')) AS minute,
+        uniqExact(cityHash64(TraceId, SpanId)) AS spans, count() - spans AS duplicates,
+        uniqExactIf(cityHash64(TraceId, SpanId), SpanAttributes['otjobs.job.type'] = '' OR SpanAttributes['messaging.message.id'] = '') AS without_job,
+        NULL AS lag_seconds, NULL AS last_arrived_at, toUInt64(0) AS beacons_missed, toUInt64(0) AS negative_waits
+    FROM {database}.otel_traces
+    GROUP BY minute
+    UNION ALL
+    SELECT minute, 0, 0, 0, min(a.lag_seconds), max(a.last_arrived_at), 0, 0
+    FROM {database}.arrival_minutes AS a
+    GROUP BY minute
+    UNION ALL
+    SELECT minute, 0, 0, 0, NULL, NULL, beacons_missed, negative_waits
+    FROM {database}.current_minutes
+    WHERE beacons_missed + negative_waits > 0
+) AS h
+GROUP BY minute;
+
+-- Starts before the moment their job was ready, by the hosts whose clocks disagree; '' is a host that is not known.
+CREATE OR REPLACE VIEW {database}.clock_skew
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT minute, skew.1 AS producer_host, skew.2 AS host, sum(n) AS negative_waits, max(size) AS max_seconds
+FROM {database}.current_minutes
+ARRAY JOIN skews.1 AS skew, skews.2 AS n, skew_seconds AS size
+GROUP BY minute, producer_host, host;
