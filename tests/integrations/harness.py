@@ -75,7 +75,7 @@ class Story:
         try:
             parts.wait_until(there, seconds=seconds, what=f"{executed} execute spans")
         except TimeoutError as problem:
-            raise AssertionError(f"{problem}; there are:\n{self.tree()}\n{self.log}") from None
+            raise AssertionError(f"{problem}; there are:\n{self.tree()}") from None
         seen = -1
         while seen != len(self.spans):
             seen = len(self.spans)

@@ -6,7 +6,6 @@ import socket
 
 import parts
 import pytest
-from truth import verify
 
 A = "conformance_app"
 

@@ -357,6 +357,53 @@ def forwards_headers(self):
         shows_headers.apply_async(headers=request.headers)
 
 
+@app.task(bind=True, max_retries=1)
+def tells_baggage(self, levels):
+    from opentelemetry import baggage
+
+    with running(self) as request:
+        log("baggage", baggage=dict(baggage.get_all()))
+        if levels > 1 and request.retries == 0:
+            raise self.retry(countdown=0)
+        if levels > 1:
+            tells_baggage.delay(levels - 1)
+
+
+@app.task(bind=True)
+def tells_trace(self):
+    from opentelemetry import trace
+
+    with running(self):
+        found = trace.get_current_span().get_span_context()
+        log("trace", trace=f"{found.trace_id:032x}", span=f"{found.span_id:016x}", sampled=found.trace_flags.sampled)
+
+
+@app.task(bind=True)
+def sandwich(self, height):
+    with running(self):
+        tower_of.delay(height)
+
+
+@app.task(bind=True, name="conformance_app.tower_of")
+def tower_of(self, height):
+    with running(self):
+        (tower_of.s(height - 1) if height > 1 else add.s(1)).delay()
+
+
+@app.task(bind=True)
+def map_then(self):
+    """Dispatches a job of Celery's own."""
+    with running(self):
+        add.map([1, 2]).delay()
+
+
+@app.task(bind=True, acks_late=True)
+def late(self, seconds):
+    """Slow the first time only."""
+    with running(self) as request:
+        time.sleep(0 if request.delivery_info.get("redelivered") else seconds)
+
+
 @app.task(bind=True)
 def broken_child(self):
     """A publish inside the job fails, the job goes on."""

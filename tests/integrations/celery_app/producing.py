@@ -176,6 +176,21 @@ def broken_generator():
 
 
 @scenario
+def with_worker_inside(sends):
+    """Run a worker in this process until the jobs have ended."""
+    from celery.contrib.testing.worker import start_worker
+
+    with start_worker(app, pool="solo", perform_ping_check=False, loglevel="warning"):
+        ids = send_many(sends)
+        for one in ids:
+            app.AsyncResult(one).get(timeout=20, propagate=False)
+        import time
+
+        time.sleep(1)
+    return ids
+
+
+@scenario
 def headers_reused(name="add"):
     """One dict of headers for two jobs, which the user may keep."""
     headers = {"mine": "1"}
