@@ -15,6 +15,19 @@ from otjobs.store import connect
 pytestmark = pytest.mark.clickhouse
 
 NOW = datetime.now(UTC)
+FOR_PEOPLE = [
+    "jobs",
+    "attempts",
+    "workflows",
+    "queue_minutes",
+    "workflow_minutes",
+    "job_types",
+    "job_edges",
+    "pipeline_health",
+    "clock_skew",
+    "otel_traces",
+    "otel_traces_trace_id_ts",
+]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +100,14 @@ def test_the_reader_may_ask_all_that_grafana_asks(filled):
     assert 0 < row["failure_ratio"] < 1
     for uid in alert_rules():
         assert reader.query(alert_sql(uid, NOW)).rows
+
+
+def test_the_reader_may_read_every_view_that_is_for_people(filled):
+    names = [name for (name,) in filled["owner"].query("SHOW TABLES").rows]
+    there = [name for name in FOR_PEOPLE if name in names]
+    assert {"jobs", "attempts", "workflows", "otel_traces"} <= set(there)
+    for name in there:
+        filled["reader"].query(f"SELECT count() FROM (SELECT * FROM {name} LIMIT 1)")
 
 
 @pytest.mark.parametrize("account", ["owner", "writer", "reader"])

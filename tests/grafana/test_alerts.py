@@ -86,11 +86,13 @@ def test_states_without_data():
     assert alert_rules()["otjobs-silence"]["execErrState"] == "Alerting"
 
 
-def history(new_store, **more):
-    found = History(seed=3, size=400, now=time.time_ns() // 1000 * 1000, minutes=12, **more)
-    store = new_store()
+def history(**more):
+    return History(seed=3, size=400, now=time.time_ns() // 1000 * 1000, minutes=12, **more)
+
+
+def stored(store, found):
     found.store(store)
-    return found, store
+    return store
 
 
 def failing(found, seconds=900, limit=0.05):
@@ -108,7 +110,8 @@ def failing(found, seconds=900, limit=0.05):
 
 @pytest.mark.clickhouse
 def test_the_failure_ratio_fires_for_those_that_fail(new_store):
-    found, store = history(new_store, failing=0.5)
+    found = history(failing=0.5)
+    store = stored(new_store(), found)
     # The history's own seconds: evaluated at its end
     now = datetime.fromtimestamp(found.now / S, UTC)
     true, ratios = failing(found)
@@ -120,7 +123,7 @@ def test_the_failure_ratio_fires_for_those_that_fail(new_store):
 
 @pytest.mark.clickhouse
 def test_the_failure_ratio_is_quiet_when_jobs_succeed(new_store):
-    found, store = history(new_store, failing=0.0)
+    found = history(failing=0.0)
     calm = new_store()
     good = {job.trace for job in found.jobs} - {
         job.trace for job in found.jobs if any(attempt.outcome in BAD for attempt in job.attempts)
@@ -133,7 +136,7 @@ def test_the_failure_ratio_is_quiet_when_jobs_succeed(new_store):
 
 @pytest.mark.clickhouse
 def test_a_few_failures_alone_are_no_ratio(new_store):
-    found, _ = history(new_store, failing=0.5)
+    found = history(failing=0.5)
     few = new_store()
     few.insert_spans([row for job in found.jobs if job.last.outcome == "failure" for row in found.spans_of(job)][:9])
     now = datetime.fromtimestamp(found.now / S, UTC)
@@ -142,7 +145,8 @@ def test_a_few_failures_alone_are_no_ratio(new_store):
 
 @pytest.mark.clickhouse
 def test_silence_fires_when_nothing_arrives(new_store, empty):
-    found, store = history(new_store)
+    found = history()
+    store = stored(new_store(), found)
     now = datetime.fromtimestamp(found.now / S, UTC)
     assert firing(store, "otjobs-silence", now) == []
     assert firing(store, "otjobs-silence", now + timedelta(minutes=14)) == []

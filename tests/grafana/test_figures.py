@@ -128,19 +128,13 @@ def test_types_below_the_ten_worst_are_one_series(new_store):
     # Given twelve types, of which the n-th failed n times
     store = new_store()
     now = time.time_ns() // 1000 * 1000
+    spans = []
     for number in range(1, 13):
         for job in range(number):
             failed = Attempt(1, now - 9 * S, started=now - 8 * S, ended=now - 7 * S, outcome="failure", error="E")
-            made = Job(
-                f"{number}000{job}",
-                "celery",
-                "q",
-                f"type{number:02}",
-                f"{number:016x}{job:016x}",
-                now - 9 * S,
-                [failed],
-            )
-            store.insert_spans(History.spans_of(made))
+            name, trace = f"type{number:02}", f"{number:016x}{job:016x}"
+            spans += History.spans_of(Job(f"{number}000{job}", "celery", "q", name, trace, now - 9 * S, [failed]))
+    store.insert_spans(spans)
     rows = run_panel(store, OVERVIEW, "Failures over time", at(now - 3600 * S), at(now))
     found = Counter()
     for row in rows:
