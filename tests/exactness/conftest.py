@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,25 @@ class Bench:
             self.store.insert_spans([span.row for span in batch])
             self.spans += batch
 
+    def age(self) -> None:
+        """Let minutes pass since everything arrived, and the stored rows be made."""
+        for (table,) in self.store.query(
+            "SELECT table FROM system.columns WHERE database = {name:String} AND name = 'arrived' "
+            "AND table IN (SELECT name FROM system.tables WHERE database = {name:String} AND engine LIKE '%MergeTree')",
+            {"name": self.store.database},
+        ).rows:
+            self.store.command(
+                f"ALTER TABLE {table} UPDATE arrived = arrived - toIntervalSecond(180) WHERE 1 SETTINGS mutations_sync = 2"
+            )
+        views = self.store.query(
+            "SELECT view FROM system.view_refreshes WHERE database = {name:String}", {"name": self.store.database}
+        ).rows
+        assert views, "nothing makes stored rows here"
+        for (view,) in views:
+            for _ in range(2):  # one may be under way
+                self.store.command(f"SYSTEM REFRESH VIEW {view}")
+                self.store.command(f"SYSTEM WAIT VIEW {view}")
+
     def expected(self) -> World:
         """What the model makes of everything delivered so far."""
         return recompute(self.spans, time.time_ns())
@@ -63,7 +83,19 @@ class Bench:
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     store = connect(f"chdb://{tmp_path_factory.mktemp('exactness')}")
     migrate(store)
+    store.command("SYSTEM STOP VIEWS")  # a refresh under way would write into tables that are emptied
     yield Bench(store)
+    store.close()
+
+
+@pytest.fixture
+def aging_bench(clickhouse, request) -> Iterator[Bench]:
+    """A new database on the real server, whose stored rows are made as in service."""
+    name = re.sub(r"\W", "_", f"otjobs_{request.node.name}")[:60]
+    store = connect(f"http://default:@127.0.0.1:{clickhouse.http_port}/{name}")
+    migrate(store)
+    yield Bench(store)
+    store.command(f"DROP DATABASE {name}")
     store.close()
 
 
@@ -71,5 +103,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def server_bench(clickhouse) -> Iterator[Bench]:
     store = connect(f"http://default:@127.0.0.1:{clickhouse.http_port}/otjobs_exactness")
     migrate(store)
+    for (view,) in store.query("SELECT view FROM system.view_refreshes WHERE database = 'otjobs_exactness'").rows:
+        store.command(f"SYSTEM STOP VIEW {view}")
     yield Bench(store)
     store.close()

@@ -1,0 +1,171 @@
+"""The minute views by brute force: `queue_minutes`, `workflow_minutes`, `job_types`, `job_edges`, from the same spans.
+
+A minute is the unix time at which it begins. Quantiles are those of the values between which they fall, by linear
+interpolation; of no values there is none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from model import S, seconds, total
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from model import Attempt, World
+
+MINUTE: Final = 60 * S
+Row = dict[str, Any]
+QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+COUNTED: Final = {
+    "success": "succeeded", "failure": "failed", "retry": "retried", "expired": "expired", "cancelled": "cancelled",
+    "rejected": "rejected", "lost": "lost",
+}  # fmt: skip
+WENT_WRONG: Final = ("failure", "lost", "expired", "rejected")
+
+
+def minute_of(moment: int) -> int:
+    return moment // MINUTE * 60
+
+
+def quantile(values: list[float], level: float) -> float | None:
+    if not values:
+        return None
+    ordered, place = sorted(values), level * (len(values) - 1)
+    low = int(place)
+    high = min(low + 1, len(values) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
+def quantiles(name: str, values: Iterable[float | None]) -> Row:
+    known = [value for value in values if value is not None]
+    return {f"{name}_{label}_seconds": quantile(known, level) for label, level in QUANTILES.items()}
+
+
+def all_attempts(world: World) -> list[Attempt]:
+    """Every known attempt, also those that only wait."""
+    return [attempt for job in world.jobs for attempt in job.attempts]
+
+
+def queue_minutes(world: World) -> list[Row]:
+    counts: dict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
+    started: dict[tuple[Any, ...], list[Attempt]] = defaultdict(list)
+    ended: dict[tuple[Any, ...], list[Attempt]] = defaultdict(list)
+    ready: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for job in world.jobs:
+        if job.enqueued_at is not None:
+            counts[minute_of(job.enqueued_at), job.system, job.queue, job.type]["dispatched"] += 1
+    for span in world.spans:
+        if span.operation == "send" and span.status == "Error":
+            told = span.attributes
+            place = (told["messaging.system"], told["messaging.destination.name"], told["otjobs.job.type"])
+            counts[minute_of(span.start), *place]["dispatch_failed"] += 1
+    for attempt in all_attempts(world):
+        place = (attempt.job.system, attempt.job.queue, attempt.job.type)
+        if attempt.started_at is not None:
+            counts[minute_of(attempt.started_at), *place]["started"] += 1
+            started[minute_of(attempt.started_at), *place].append(attempt)
+        if attempt.ended_at is not None:
+            counts[minute_of(attempt.ended_at), *place][COUNTED[attempt.outcome]] += 1
+            ended[minute_of(attempt.ended_at), *place].append(attempt)
+        for minute in minutes_of_waiting(attempt, world.now):
+            ready[minute, *place].append(attempt.ready_at or 0)
+    rows = []
+    for key in counts.keys() | ready.keys():
+        minute, waiting = key[0], ready[key]
+        end = min((minute + 60) * S, world.now)
+        rows.append(
+            dict(zip(("minute", "system", "queue", "job_type"), key, strict=True))
+            | {name: counts[key][name] for name in ("dispatched", "dispatch_failed", "started", *COUNTED.values())}
+            | {"waiting": len(waiting), "oldest_wait_seconds": seconds(min(waiting), end) if waiting else None}
+            | quantiles("queue", [a.queue_seconds for a in started[key]])
+            | quantiles("run", [a.run_seconds for a in ended[key]])
+            | {"queue_seconds": total(a.queue_seconds for a in started[key])}
+            | {"run_seconds": total(a.run_seconds for a in ended[key])}
+        )
+    return rows
+
+
+def minutes_of_waiting(attempt: Attempt, now: int) -> Iterable[int]:
+    """The minutes at whose end t the attempt waits: ready_at <= t < start, or end where it never started."""
+    if attempt.ready_at is None or attempt.ready_at > now:
+        return ()
+    left = attempt.started_at if attempt.started_at is not None else attempt.ended_at
+    first = minute_of(attempt.ready_at - 1)
+    last = minute_of(now) if left is None else min(minute_of(left - 1) - 60, minute_of(now))
+    return range(first, last + 1, 60)
+
+
+def workflow_minutes(world: World) -> list[Row]:
+    began: Counter[tuple[int, str]] = Counter()
+    ended: dict[tuple[int, str], list[Row]] = defaultdict(list)
+    for row in world.workflows:
+        if row["started_at"] is not None:
+            began[minute_of(row["started_at"]), row["workflow_type"]] += 1
+        if row["ended_at"] is not None:
+            ended[minute_of(row["ended_at"]), row["workflow_type"]].append(row)
+    return [
+        {
+            "minute": key[0],
+            "workflow_type": key[1],
+            "started": began[key],
+            "completed": len(ended[key]),
+            "failed": sum(row["failed_jobs"] > 0 for row in ended[key]),
+        }
+        | quantiles("wall", [row["wall_seconds"] for row in ended[key]])
+        for key in began.keys() | set(ended)
+    ]
+
+
+def job_edges(world: World) -> list[Row]:
+    edges = Counter(
+        (minute_of(j.enqueued_at), j.system, j.parent_attempt[0], *j.trigger, j.type)
+        for j in world.jobs
+        if j.enqueued_at is not None
+    )
+    names = ("minute", "system", "parent_type", "trigger", "trigger_name", "job_type")
+    return [dict(zip(names, edge, strict=True)) | {"dispatched": count} for edge, count in edges.items()]
+
+
+def job_types(world: World) -> list[Row]:
+    by_type: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
+    for attempt in all_attempts(world):
+        by_type[attempt.job.system, attempt.job.type].append(attempt)
+    for span in world.spans:  # a type whose every publish failed is a type too
+        if span.operation == "send" and span.status == "Error":
+            by_type.setdefault((span.attributes["messaging.system"], span.attributes["otjobs.job.type"]), [])
+    rows = []
+    for (system, job_type), attempts in by_type.items():
+        started = sorted((a for a in attempts if a.started_at is not None), key=lambda a: a.started_at or 0)
+        starts = [a.started_at or 0 for a in started][-50:]
+        gaps = [(b - a) / S for a, b in zip(starts, starts[1:], strict=False)]
+        last_trigger = started[-1].job.trigger if started else ("", "")
+        good = [a.ended_at or 0 for a in attempts if a.outcome == "success"]
+        bad = [a.ended_at or 0 for a in attempts if a.outcome in WENT_WRONG]
+        rows.append(
+            {
+                "system": system,
+                "job_type": job_type,
+                "first_started_at": started[0].started_at if started else None,
+                "last_started_at": started[-1].started_at if started else None,
+                "last_succeeded_at": max(good, default=None),
+                "last_failed_at": max(bad, default=None),
+                "last_trigger": last_trigger[0],
+                "last_trigger_name": last_trigger[1],
+                "usual_interval_seconds": quantile(gaps, 0.5),
+                "silent_seconds": (world.now - starts[-1]) / S if starts else None,
+            }
+        )
+    return rows
+
+
+def tables(world: World) -> dict[str, list[Row]]:
+    """Return the rows of every minute view."""
+    return {
+        "queue_minutes": queue_minutes(world),
+        "workflow_minutes": workflow_minutes(world),
+        "job_edges": job_edges(world),
+        "job_types": job_types(world),
+    }
