@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from otjobs import errors
 from otjobs.errors import ServerError
@@ -146,7 +146,7 @@ class Server:
             if process.stdout is not None:
                 process.stdout.close()
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -94,10 +94,12 @@ def parse_protobuf(body: bytes) -> ExportTraceServiceRequest:
     Raises:
         BadRequestError: truncated or otherwise not a trace request.
     """
+    request = ExportTraceServiceRequest()
     try:
-        return ExportTraceServiceRequest.FromString(body)
+        request.ParseFromString(body)
     except DecodeError as error:
         raise BadRequestError(f"the body is not a valid OTLP trace request: {error}") from None
+    return request
 
 
 def parse_json(body: bytes) -> tuple[ExportTraceServiceRequest, Counter[str]]:
@@ -115,9 +117,11 @@ def parse_json(body: bytes) -> tuple[ExportTraceServiceRequest, Counter[str]]:
         raise BadRequestError("the body is not an OTLP trace request: a JSON object is expected")
     try:
         _fix_ids(document)
-        return json_format.ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True), rejected
+        request = ExportTraceServiceRequest()
+        json_format.ParseDict(document, request, ignore_unknown_fields=True)
     except (json_format.ParseError, ValueError, TypeError, RecursionError):
-        return _parse_span_by_span(document, rejected), rejected
+        request = _parse_span_by_span(document, rejected)
+    return request, rejected
 
 
 def _parse_span_by_span(document: dict[str, Any], rejected: Counter[str]) -> ExportTraceServiceRequest:

@@ -63,15 +63,15 @@ def bind(host: str, port: int, option: str) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise PortInUseError(port_taken(host, port, option)) from None
         raise ServerError(f"cannot listen on {host} port {port} ({option}): {error.strerror or error}") from error
-    made.setblocking(False)
+    made.setblocking(False)  # noqa: FBT003  (positional only)
     return made
 
 
 class LocalProgramsOnly:
     """ASGI middleware that refuses requests a web page could have caused.
 
-    A page in a browser on this machine can send requests to loopback ports, and with a rebound name read the answers. It
-    gives itself away by an `Origin` header of its own site, or by a `Host` header that is not this machine.
+    A page in a browser on this machine can send requests to loopback ports, and with a rebound name read the answers.
+    It gives itself away by an `Origin` header of its own site, or by a `Host` header that is not this machine.
     """
 
     def __init__(self, application: Any) -> None:

@@ -1,7 +1,7 @@
 """Span rows as columns, and their encoding as one ClickHouse Native block.
 
-The embedded server writes the 22 columns that the collector's ClickHouse exporter writes. It goes from protobuf straight
-to columns, because a row tuple per span and a Python object per attribute would cost more than the insert itself.
+The embedded server writes the 22 columns that the collector's ClickHouse exporter writes. It goes from protobuf
+straight to columns, because a row tuple per span and an object per attribute would cost more than the insert itself.
 Format: https://clickhouse.com/docs/interfaces/formats/Native (revision 0, without block info).
 """
 

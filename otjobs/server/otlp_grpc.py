@@ -52,7 +52,7 @@ def server(receiver: Receiver, host: str, port: int) -> tuple[Any, int]:
         except BusyError:
             await context.abort(grpc.StatusCode.UNAVAILABLE, BUSY_MESSAGE, _busy_details(BUSY_MESSAGE))
         try:
-            return (await receiver.export(body)).SerializeToString()
+            answer: bytes = (await receiver.export(body)).SerializeToString()
         except BadRequestError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except BusyError as error:
@@ -60,7 +60,7 @@ def server(receiver: Receiver, host: str, port: int) -> tuple[Any, int]:
             await context.abort(grpc.StatusCode.UNAVAILABLE, text, _busy_details(text))
         finally:
             receiver.admission.give_back(len(body))
-        raise AssertionError  # abort raises
+        return answer  # abort raises
 
     async def dropped(_body: bytes, _context: Any) -> bytes:
         return b""

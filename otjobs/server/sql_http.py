@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from otjobs.server.engine import Engine
 
 MAX_BODY_BYTES: Final = 256 << 20
-QUERY_THREADS: Final = 4
+QUERY_THREADS: Final = 16
 _CODE: Final = re.compile(r"Code: (\d+)\.")
 _FORMAT: Final = re.compile(rb"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 _CONTROL: Final = frozenset(

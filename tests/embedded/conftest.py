@@ -51,6 +51,10 @@ class Client:
         assert answer.status_code == 200, answer.text
         return json.loads(answer.text)["data"]
 
+    def command(self, text: str) -> None:
+        answer = requests.post(f"http://{self.at.host}:{self.at.sql_port}/", data=text, timeout=60)
+        assert answer.status_code == 200, answer.text
+
     def names(self, service: str) -> list[str]:
         rows = self.sql("SELECT SpanName FROM otel_traces WHERE ServiceName = {s:String} ORDER BY SpanName", s=service)
         return [row[0] for row in rows]
