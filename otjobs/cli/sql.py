@@ -12,13 +12,19 @@ from otjobs.cli.app import opened, url_option
 from otjobs.cli.screen import Column, Screen
 from otjobs.cli.values import document, tsv
 from otjobs.errors import QueryError
+from otjobs.store import Result
 from otjobs.store.text import named_query, query_names, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from otjobs.store import Result, Store
+    from otjobs.store import Store
 
+# What answers with rows; everything else (CREATE, INSERT, ALTER, ...) is only done.
+_ASKS: Final = re.compile(
+    r"(\s|\(|--[^\n]*\n|/\*.*?\*/)*(SELECT|WITH|SHOW|DESC|DESCRIBE|EXPLAIN|EXISTS|CHECK|FROM)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _FORMAT: Final = re.compile(r"\bFORMAT\s+\w+\s*;?\s*$", re.IGNORECASE)
 
 
@@ -80,6 +86,9 @@ def sql(
 
 
 def _run(store: Store, text: str) -> Result:
+    if not _ASKS.match(text):
+        store.command(text)
+        return Result([], [])
     if _FORMAT.search(text):
         raise QueryError("the statement names a FORMAT; leave it away and use --format table, json or tsv")
     return store.query(text)
@@ -113,10 +122,12 @@ def _print(result: Result, form: str) -> None:
     names = result.column_names
     if form == "json":
         click.echo(document([dict(zip(names, row, strict=True)) for row in result.rows]))
+    elif not names:
+        click.echo("done", err=True)
     elif form == "tsv":
         for line in (names, *result.rows):
             click.echo("\t".join(tsv(value) for value in line))
-    elif names:
+    else:
         numbered = [{str(i): value for i, value in enumerate(row)} for row in result.rows]
         columns = [Column(str(i), name, _kind(result.rows, i)) for i, name in enumerate(names)]
         Screen().table(columns, numbered)

@@ -18,8 +18,8 @@ from otjobs.store import Store, connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-START_SECONDS: Final = 45.0
-DRAIN_SECONDS: Final = 30.0
+START_SECONDS: Final = 60.0
+DRAIN_SECONDS: Final = 60.0
 WORKERS: Final = {"shop-worker": ("orders,payments,warehouse,mails", 2), "shop-office": ("invoices", 1)}
 _POLL_SECONDS: Final = 0.25
 

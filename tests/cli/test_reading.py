@@ -264,6 +264,16 @@ def test_sql_from_a_file_in_every_format(embedded_url):
     assert json.loads(invoke("sql", one, "--format", "json", url=embedded_url).out) == expected
 
 
+def test_a_statement_without_an_answer_is_done(embedded_url):
+    for text in ("CREATE TABLE notes (n Int8) ENGINE = Memory", "INSERT INTO notes VALUES (1), (2)"):
+        done = invoke("sql", text, url=embedded_url)
+        assert (done.status, done.out, done.err) == (0, "", "done\n")
+    assert json.loads(invoke("sql", "DROP TABLE IF EXISTS nothing", "--json", url=embedded_url).out) == []
+    asked = "-- how many\n/* two */ (SELECT sum(n) AS total FROM notes)"
+    assert invoke("sql", asked, url=embedded_url).out == "total\n    3\n"
+    assert invoke("sql", "DROP TABLE notes", url=embedded_url).status == 0
+
+
 def test_named_queries_are_listed_and_invoke(embedded_url):
     listed = json.loads(invoke("sql", "--list", "--json").out)
     assert {"jobs", "failures", "dead_letters"} <= {query["name"] for query in listed}
