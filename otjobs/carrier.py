@@ -50,6 +50,10 @@ _NUMBERS: Final = {
     "first_started_at": "first_started_at",
 }
 _TEXT_OF: Final = {key: name for name, key in _TEXTS.items()}
+_OWN: Final = frozenset({"system", "id", "type", "queue", "parent_id", "parent_type"})
+_ELSEWHERE: Final = frozenset(
+    {"traceparent", "tracestate", "baggage", "previous", "attempt", "parent_attempt", "links"}
+)
 _NUMBER_OF: Final = {key: name for name, key in _NUMBERS.items()}
 _numbers_of: Final = attrgetter(*_NUMBERS)
 _texts_of: Final = attrgetter(*_TEXTS)
@@ -105,7 +109,7 @@ def encode(
             out["tracestate"] = dispatch.trace_state.to_header()
     if previous is not None and previous.is_valid:
         out["previous"] = format_traceparent(previous)
-    if context is not None and baggage.get_all(context):
+    if context and baggage.get_all(context):
         _baggage.inject(out, context)
         if len(out.get("baggage", "")) > MAX_BAGGAGE:
             del out["baggage"]
@@ -149,10 +153,12 @@ def decode(raw: object) -> Carrier:
         warn("a job carried a broken otjobs carrier, traced without it", _short(raw))
         return Carrier()
     out = Carrier(known=bool(data), dispatch=_span_context(data, "traceparent", data.get("tracestate")))
-    out.previous = _span_context(data, "previous", None)
+    if "previous" in data:
+        out.previous = _span_context(data, "previous", None)
     if out.dispatch is not None:
         out.context = trace.set_span_in_context(trace.NonRecordingSpan(out.dispatch), out.context)
     labels: dict[str, object] = {}
+    own: dict[str, str] = {}
     for key, value in data.items():
         # One pass over what is there, rather than a look-up of all that might be: a carrier is read for every job.
         if key in _NUMBER_OF:
@@ -163,21 +169,20 @@ def decode(raw: object) -> Carrier:
             text = _text(value, key)
             if text:
                 out.fields[_TEXT_OF[key]] = text
-        elif isinstance(key, str) and key.startswith(_LABEL) and isinstance(value, str):
+        elif key in _OWN:
+            own[key] = _text(value, key)
+        elif key not in _ELSEWHERE and isinstance(key, str) and key.startswith(_LABEL) and isinstance(value, str):
             labels[key[len(_LABEL) :]] = value
-    out.system = _text(data.get("system"), "system")
-    out.job_id = _text(data.get("id"), "id")
-    out.job_type = _text(data.get("type"), "type")
-    out.queue = _text(data.get("queue"), "queue")
+    out.system, out.job_id = own.get("system", ""), own.get("id", "")
+    out.job_type, out.queue = own.get("type", ""), own.get("queue", "")
     if "attempt" in data:
         out.attempt = min(max(_number(data["attempt"], "attempt") or 1, 1), 65_535)
     if "workflow_id" in out.fields and not _TRACE_ID.fullmatch(out.fields["workflow_id"]):
         warn("a field of an otjobs carrier is broken and left out", "workflow")
         del out.fields["workflow_id"]
-    if parent_id := _text(data.get("parent_id"), "parent_id"):
-        parent_type = _text(data.get("parent_type"), "parent_type")
+    if own.get("parent_id"):
         attempt = _number(data.get("parent_attempt"), "parent_attempt")
-        out.parent = Parent(parent_id, parent_type, max(attempt or 1, 1))
+        out.parent = Parent(own["parent_id"], own.get("parent_type", ""), max(attempt or 1, 1))
     if isinstance(data.get("baggage"), str):
         out.context = _baggage.extract({"baggage": data["baggage"]}, out.context)
     if labels:
@@ -246,7 +251,7 @@ def _mapping(raw: object) -> Mapping[Any, Any] | None:
             raw = json.loads(raw) if len(raw) <= MAX_BYTES else None
         except (ValueError, RecursionError):
             return None
-    if not isinstance(raw, Mapping) or len(raw) > 128:
+    if not (type(raw) is dict or isinstance(raw, Mapping)) or len(raw) > 128:
         return None
     try:
         size = sum(map(len, raw.values()))

@@ -47,7 +47,7 @@ def with_execution(context: Context, execution: Execution | Passage | None) -> C
 
 def dispatcher_in(context: Context) -> Execution | Passage | None:
     """Return what dispatches jobs in this context: the attempt that runs, or the one above an untraced job."""
-    value: Any = otel_context.get_value(_DISPATCHER, context)
+    value: Any = context.get(_DISPATCHER)
     return value  # type: ignore[no-any-return]
 
 
@@ -64,7 +64,7 @@ def with_composite(context: Context, group_id: str, roots: int | None) -> Contex
 
 def composite_in(context: Context) -> tuple[str, int | None] | None:
     """Return (group id, roots) of the composite that is dispatched in this context."""
-    value: Any = otel_context.get_value(_COMPOSITE, context)
+    value: Any = context.get(_COMPOSITE)
     return value  # type: ignore[no-any-return]
 
 
@@ -81,7 +81,7 @@ def labels(**values: object) -> Iterator[None]:
 
 
 def _labels_in(context: Context) -> dict[str, str]:
-    value = otel_context.get_value(_LABELS, context)
+    value = context.get(_LABELS)
     return value if isinstance(value, dict) else {}
 
 
@@ -93,6 +93,9 @@ def trace_of(context: Context) -> str:
 
 def inherit(job: Job, dispatcher: Execution | Passage | None, context: Context) -> None:
     """Fill in what a published job has from the job or composite that dispatches it."""
+    if not context:  # a producer outside of any span: nothing to find
+        job.trigger = job.trigger or "manual"
+        return
     found: dict[str, str] = {}
     if dispatcher is not None:
         parent = dispatcher.job

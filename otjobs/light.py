@@ -140,7 +140,7 @@ def start_span(
     start_time: int,
 ) -> Span:
     """Start a span like `Tracer.start_span` of a tracer that is `usable`; `start_time` is unix ns."""
-    parent: SpanContext | None = get_current_span(context).get_span_context()
+    parent: SpanContext | None = get_current_span(context).get_span_context() if context else None
     if not tracer._is_enabled():  # noqa: SLF001
         return NonRecordingSpan(parent or INVALID_SPAN_CONTEXT)
     ids = tracer.id_generator

@@ -74,8 +74,8 @@ class Dispatch:
             f"dispatch {job.job_type}",
             context=parent_context,
             kind=SpanKind.PRODUCER,
-            attributes=attributes_of(job, "send", "dispatch", trace_of(parent_context)),
-            links=[Link(link) for link in job.links],
+            attributes=attributes_of(job, "send", "dispatch", trace_of(parent_context) if job.workflow_id else ""),
+            links=[Link(link) for link in job.links] if job.links else (),
             start_time=job.enqueued_at,
         )
         own = self.span.get_span_context()
