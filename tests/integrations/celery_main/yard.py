@@ -196,3 +196,14 @@ def says(self):
     started(self)
     get_task_logger("yard").warning("said by %s", self.request.id)
     log("ended", self.request.id, 1)
+
+
+@task()
+def counts(self):
+    """Count something with a metric of the application's own."""
+    from opentelemetry import metrics
+
+    started(self)
+    metrics.get_meter("yard").create_counter("yard.counted").add(1)
+    time.sleep(0.5)
+    log("ended", self.request.id, 1)
