@@ -25,7 +25,7 @@ _ATTEMPTS: Final = (
     Column("queue_seconds", "WAIT", "seconds"),
     Column("run_seconds", "RUN", "seconds"),
     Column("error_type", "ERROR"),
-    Column("worker", "WORKER"),
+    Column("worker", "WORKER", spare=True),
 )
 _CHILDREN: Final = (
     Column("job_type", "TYPE"),
@@ -44,7 +44,6 @@ _TREE: Final = (
     Column("queue_seconds", "WAIT", "seconds"),
     Column("run_seconds", "RUN", "seconds"),
 )
-_SHORT_ID: Final = 8
 
 
 def identity(row: Row) -> tuple[str, str, str]:
@@ -118,8 +117,8 @@ def workflow(screen: Screen, found: Row, jobs: Sequence[Row], attempts: Sequence
     for leaf in timeline.tree(jobs):
         row = leaf.row
         standing = written(row["state"]) + (f": {written(row['error_type'])}" if row["error_type"] else "")
-        rows.append({**row, "leaf": leaf, "standing": standing, "short_id": row["job_id"][:_SHORT_ID]})
-    last = Column("short_id" if screen.terminal else "job_id", "ID", "id")
+        rows.append({**row, "leaf": leaf, "standing": standing})
+    last = Column("job_id", "ID", "id")
     everything = [segment for row in jobs for segment in segments_of(row)]
     scale = timeline.scale_of(everything, screen.bar_width((*_TREE, last), rows), begin=found["started_at"])
     if scale is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -15,9 +16,13 @@ from rich.text import Text
 from otjobs.cli import timeline, values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 PIPE_BAR_WIDTH: Final = 40
+_LEAST_BAR_WIDTH: Final = 16
+_MOST_BAR_WIDTH: Final = 72
+_SHORT_ID: Final = 8  # every command takes the beginning of an id
+_RANDOM_ID: Final = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
 _STYLES: Final = {
     "succeeded": "green",
     "success": "green",
@@ -45,12 +50,14 @@ _BLOCKS: Final = {timeline.EMPTY: " ", timeline.DELAY: "·", timeline.WAIT: "░
 class Column:
     """A column of a table: the row's key, the heading, and how the value is written.
 
-    `kind` is text, id, state, count, seconds, time, flag, tree or bar.
+    `kind` is text, id, state, count, seconds, time, flag, tree or bar; a `spare` one goes first where a terminal is
+    narrow.
     """
 
     key: str
     title: str
     kind: str = "text"
+    spare: bool = False
 
     @property
     def right(self) -> bool:
@@ -66,6 +73,13 @@ class Column:
         if self.kind == "flag":
             return "yes" if value else "no"
         return values.written(value)
+
+    def short(self, value: Any) -> str:
+        """Return a value in less room: times without their year, the beginning of long random ids."""
+        text = self.text(value)
+        if self.kind == "time" and text != values.NOTHING:
+            return text[5:19].replace("T", " ")
+        return text[:_SHORT_ID] if self.kind == "id" and _RANDOM_ID.fullmatch(text) else text
 
 
 class Screen:
@@ -126,29 +140,53 @@ class Screen:
             self.line("  ".join(padded))
 
     def _drawn(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
+        columns, text = self._fitting(columns, rows)
         drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
         for column in columns:
             fixed = column.kind in ("bar", "time", "seconds", "count", "state")
             drawn.add_column(column.title, justify="right" if column.right else "left", no_wrap=fixed, overflow="fold")
         for row in rows:
-            drawn.add_row(*(self._drawn_cell(column, row.get(column.key)) for column in columns))
+            drawn.add_row(*(self._drawn_cell(column, row.get(column.key), text) for column in columns))
         self.console.print(drawn)
 
-    def _drawn_cell(self, column: Column, value: Any) -> Text:
+    def _fitting(
+        self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]
+    ) -> tuple[list[Column], Callable[[Column, Any], str]]:
+        """Return the columns that fit and how values are written: short, and without spare columns, if need be."""
+        chosen = list(columns)
+        if self._width(chosen, rows, Column.text) <= self.console.width:
+            return chosen, Column.text
+        for spare in [column for column in reversed(chosen) if column.spare]:
+            if self._width(chosen, rows, Column.short) <= self.console.width:
+                break
+            chosen.remove(spare)
+        return chosen, Column.short
+
+    def _width(
+        self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], text: Callable[[Column, Any], str]
+    ) -> int:
+        taken = 0
+        for column in columns:
+            cells = [column.title, *(self._cell(column, row.get(column.key), text) for row in rows)]
+            taken += max(map(cell_len, cells)) + 2
+        return taken - 2
+
+    def _drawn_cell(self, column: Column, value: Any, text: Callable[[Column, Any], str]) -> Text:
         if column.kind == "bar":
-            text = Text()
+            bar = Text()
             for kind in value or ():
-                text.append(self.glyphs[kind], style=_STYLES.get(kind, ""))
-            return text
-        cell = self._cell(column, value)
+                bar.append(self.glyphs[kind], style=_STYLES.get(kind, ""))
+            return bar
+        cell = self._cell(column, value, text)
         return Text(cell, style=_style(cell) if column.kind == "state" else "")
 
-    def _cell(self, column: Column, value: Any) -> str:
+    def _cell(self, column: Column, value: Any, text: Callable[[Column, Any], str] = Column.text) -> str:
         if column.kind == "bar":
-            return "|" + "".join(self.glyphs[kind] for kind in value or ()) + "|"
+            bar = "".join(self.glyphs[kind] for kind in value or ())
+            return bar if self.terminal else f"|{bar}|"
         if column.kind == "tree":
             return self._tree(value)
-        return column.text(value)
+        return text(column, value)
 
     def _tree(self, leaf: timeline.Leaf) -> str:
         name = values.written(leaf.row["job_type"])
@@ -162,11 +200,11 @@ class Screen:
         """Return how many cells a timeline may take beside these columns."""
         if not self.terminal:
             return PIPE_BAR_WIDTH
-        taken = 0
-        for column in columns:
-            cells = [column.title, *(self._cell(column, row.get(column.key)) for row in rows)]
-            taken += max(map(cell_len, cells)) + 2
-        return min(max(self.console.width - taken, 16), 72)
+        room = self.console.width - self._width(columns, rows, Column.text) - 2
+        if room < _LEAST_BAR_WIDTH:  # the table will write short
+            needed = [column for column in columns if not column.spare]
+            room = self.console.width - self._width(needed, rows, Column.short) - 2
+        return min(max(room, _LEAST_BAR_WIDTH), _MOST_BAR_WIDTH)
 
     def legend(self) -> str:
         """Return what the cells of a bar mean."""

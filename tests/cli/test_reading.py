@@ -270,7 +270,8 @@ def test_a_statement_without_an_answer_is_done(embedded_url):
         assert (done.status, done.out, done.err) == (0, "", "done\n")
     assert json.loads(invoke("sql", "DROP TABLE IF EXISTS nothing", "--json", url=embedded_url).out) == []
     asked = "-- how many\n/* two */ (SELECT sum(n) AS total FROM notes)"
-    assert invoke("sql", asked, url=embedded_url).out == "total\n    3\n"
+    done = invoke("sql", url=embedded_url, given=asked)
+    assert (done.out, done.err) == ("total\n    3\n", "")
     assert invoke("sql", "DROP TABLE notes", url=embedded_url).status == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
@@ -200,3 +201,34 @@ def test_a_terminal_that_knows_no_blocks_gets_ascii():
     out.flush()
     assert b"-" in out.buffer.getvalue()
     assert b"#" in out.buffer.getvalue()
+
+
+def test_a_narrow_terminal_gets_short_times_and_ids_and_no_spare_columns():
+    columns = (
+        Column("at", "STARTED", "time"),
+        Column("system", "SYSTEM", spare=True),
+        Column("type", "TYPE"),
+        Column("worker", "WORKER", spare=True),
+        Column("id", "ID", "id"),
+    )
+    given = {
+        "at": NOW,
+        "system": "celery",
+        "type": "shop.order",
+        "worker": "w1@box",
+        "id": "0ba18ed6-0732-4000-9600-3c3326121352",
+    }
+
+    def drawn(width, **more):
+        out = io.StringIO()
+        screen = Screen(out, terminal=True, width=width)
+        screen.table(columns, [{**given, **more}])
+        return [re.sub(r"\x1b\[[0-9;]*m", "", line).split() for line in out.getvalue().splitlines()]
+
+    whole = ["2026-01-02T03:04:05.678Z", "celery", "shop.order", "w1@box", given["id"]]
+    assert drawn(120) == [["STARTED", "SYSTEM", "TYPE", "WORKER", "ID"], whole]
+    assert drawn(60)[1] == ["01-02", "03:04:05", "celery", "shop.order", "w1@box", "0ba18ed6"]
+    assert drawn(45) == [["STARTED", "SYSTEM", "TYPE", "ID"], ["01-02", "03:04:05", "celery", "shop.order", "0ba18ed6"]]
+    assert drawn(40)[0] == ["STARTED", "TYPE", "ID"]
+    # an id that a person chose is not a random one: its beginning may say nothing
+    assert drawn(40, id="order-12345")[1][-1] == "order-12345"
