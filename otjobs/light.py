@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk import trace as sdk
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
@@ -148,14 +148,18 @@ def start_span(
         parent, trace_id, random = None, ids.generate_trace_id(), ids.is_trace_id_random()
     else:
         trace_id, random = parent.trace_id, parent.trace_flags.random_trace_id  # type: ignore[attr-defined,unused-ignore]
-    result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, links)
-    decision = result.decision
+    if tracer.sampler is DEFAULT_ON:  # what it would answer, without asking three more objects
+        decision = Decision.RECORD_AND_SAMPLE if parent is None or parent.trace_flags.sampled else Decision.DROP
+        known, state = attributes, None if parent is None else parent.trace_state
+    else:
+        result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, links)
+        decision, known, state = result.decision, result.attributes, result.trace_state
     flags = _FLAGS[decision is Decision.RECORD_AND_SAMPLE, bool(random)]
-    own = SpanContext(trace_id, ids.generate_span_id(), False, flags, result.trace_state)  # noqa: FBT003
+    own = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)  # noqa: FBT003
     ended = tracer._tracer_metrics.start_span(parent, decision)  # noqa: SLF001
     if decision is Decision.DROP:
         return NonRecordingSpan(own)
-    known = dict(result.attributes)
+    known = dict(known)
     if len(known) > MOST_ATTRIBUTES or not _plain(known):
         known = dict(BoundedAttributes(tracer._span_limits.max_span_attributes, known))  # noqa: SLF001
     span = JobSpan(tracer, name, own, parent, kind, known, links, start_time)

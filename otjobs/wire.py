@@ -129,14 +129,16 @@ def next_carrier(
 def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
     """Return the attempt that a carrier and what the queue library knows (which wins) describe together."""
     known = {key: value for key, value in defaults.items() if value is not None and value != ""}
-    fields: dict[str, Any] = {**carrier.fields, "attempt": carrier.attempt, "parent": carrier.parent}
-    for name, value in (("system", carrier.system), ("job_id", carrier.job_id), ("queue", carrier.queue)):
-        if value:
-            fields[name] = value
     # A job's type and first queue are those of its first publication.
-    job_type = carrier.job_type or known.pop("job_type", "") or "unknown"
-    known.pop("job_type", None)
+    job_type = known.pop("job_type", "")
     attempt = max(int(known.pop("attempt", 1)), carrier.attempt)
+    fields: dict[str, Any] = {
+        "system": carrier.system or "custom",
+        "job_id": carrier.job_id,
+        "queue": carrier.queue,
+        "parent": carrier.parent,
+        **carrier.fields,
+    }
     if attempt > carrier.attempt and carrier.known:
         # Somebody who knows nothing of carriers re-published the job: the times in it are an older attempt's.
         fields["published_at"] = fields["due_at"] = None
@@ -144,9 +146,7 @@ def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
         attempt += 1
         fields["published_at"] = None
     fields.update(known)
-    fields.setdefault("system", "custom")
-    fields.setdefault("job_id", "")
-    job = Job(job_type=job_type, **{**fields, "attempt": attempt})
+    job = Job(job_type=carrier.job_type or job_type or "unknown", attempt=attempt, **fields)
     if carrier.queue and carrier.queue != job.queue:
         job.first_queue = carrier.queue
     return job

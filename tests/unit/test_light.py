@@ -13,7 +13,15 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    DEFAULT_ON,
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+)
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 
 from otjobs import light
@@ -80,7 +88,7 @@ def _record(start, *, sampler, context, attributes, links, limits=None):
 PLAIN = {"messaging.system": "celery", "otjobs.job.attempt": 1, "otjobs.job.redelivered": True, "x": 0.25}
 
 
-@pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF, ParentBased(ALWAYS_ON), Adding()])
+@pytest.mark.parametrize("sampler", [DEFAULT_ON, ALWAYS_ON, ALWAYS_OFF, ParentBased(ALWAYS_ON), Adding()])
 @pytest.mark.parametrize("parent", [None, PARENT, UNSAMPLED])
 @pytest.mark.parametrize("attributes", [PLAIN, {}, {**PLAIN, "odd": ["a", 1], "": "no key", "object": Exception("e")}])
 @pytest.mark.parametrize("links", [(), (PARENT,)])
