@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import billiard.pool
@@ -13,15 +12,16 @@ import celery.canvas
 import celery.concurrency.asynpool
 import celery.concurrency.prefork
 import celery.worker.strategy
-import celery.worker.worker
 from celery import signals
 from celery.worker.consumer.consumer import Consumer
 from celery.worker.request import Request
+from celery.worker.worker import WorkController
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.instrumentation.utils import unwrap
 from wrapt import wrap_function_wrapper
 
 from otjobs import providers
+from otjobs.errors import guard
 from otjobs.integrations import (
     celery_canvas,
     celery_done,
@@ -31,11 +31,10 @@ from otjobs.integrations import (
     celery_publish,
     celery_worker,
 )
+from otjobs.integrations.stock import Stock
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-_log = logging.getLogger("otjobs")
 
 _WRAPPED: tuple[tuple[Any, str, Any], ...] = (
     (celery.app.base.Celery, "send_task", celery_publish.send_task),
@@ -61,8 +60,8 @@ _WRAPPED: tuple[tuple[Any, str, Any], ...] = (
     (Consumer, "on_unknown_task", celery_observe.unreadable),
     (Consumer, "on_invalid_task", celery_observe.unreadable),
     (Consumer, "on_decode_error", celery_observe.unreadable),
-    (Consumer, "start", celery_worker.without_poll_spans),
-    (celery.worker.worker.WorkController, "_shutdown", celery_worker.shutdown),
+    (WorkController, "start", celery_worker.without_own_spans),
+    (WorkController, "_shutdown", celery_worker.shutdown),
     (celery.concurrency.prefork.TaskPool, "on_start", celery_worker.pool_starts),
     (celery.worker.strategy, "create_request_cls", celery_done.request_class),
     (celery.concurrency.asynpool.AsynPool, "process_flush_queues", celery_done.child_gone),
@@ -77,6 +76,8 @@ _SIGNALS: tuple[tuple[Any, Any], ...] = (
     (signals.worker_process_shutdown, celery_worker.child_stops),
 )
 
+_stock = Stock("Celery", "opentelemetry.instrumentation.celery", "CeleryInstrumentor", entry_point="celery")
+
 
 class CeleryInstrumentor(BaseInstrumentor):
     """Traces Celery producers, workers and beat; the stock Celery instrumentor steps back."""
@@ -88,7 +89,8 @@ class CeleryInstrumentor(BaseInstrumentor):
     def _instrument(self, **kwargs: Any) -> None:
         if kwargs.get("tracer_provider") is not None:
             providers.use_tracer_provider(kwargs["tracer_provider"])
-        _step_back()
+        with guard("the stock Celery instrumentation could not be told to step back"):
+            _stock.step_back()
         for owner, name, wrapper in _WRAPPED:
             if hasattr(owner, name):
                 wrap_function_wrapper(owner, name, wrapper)
@@ -100,38 +102,6 @@ class CeleryInstrumentor(BaseInstrumentor):
             unwrap(owner, name)
         for signal, receiver in _SIGNALS:
             signal.disconnect(receiver, dispatch_uid=f"otjobs:{receiver.__name__}")
-        if _stock_instrument is not None:
-            stock = _stock()
-            if stock is not None:
-                stock._instrument = _stock_instrument  # noqa: SLF001
         providers.use_tracer_provider(None)
-
-
-_stock_instrument: Any = None
-
-
-def _stock() -> Any:
-    try:
-        from opentelemetry.instrumentation.celery import CeleryInstrumentor as Stock
-    except ImportError:
-        return None
-    return Stock
-
-
-def _step_back() -> None:
-    """Make the stock Celery instrumentor step back, whichever of the two is loaded first."""
-    global _stock_instrument  # noqa: PLW0603
-    stock = _stock()
-    if stock is None:
-        return
-    message = "otjobs traces Celery; opentelemetry-instrumentation-celery steps back, so that no job is traced twice"
-    if stock().is_instrumented_by_opentelemetry:
-        stock().uninstrument()
-        _log.info(message)
-    if _stock_instrument is None:
-        _stock_instrument = stock._instrument  # noqa: SLF001
-
-    def nothing(*_: Any, **__: Any) -> None:
-        _log.info(message)
-
-    stock._instrument = nothing  # noqa: SLF001
+        with guard("the stock Celery instrumentation could not be restored"):
+            _stock.restore()

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("otjobs")
 
 
-def without_poll_spans(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Keep client instrumentations silent while the worker polls its broker (wrapper of `Consumer.start`).
+def without_own_spans(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Keep client instrumentations silent in the worker's own work, such as polling (of `WorkController.start`).
 
-    A task of a solo or gevent pool runs inside this loop; its execute span has a context of its own, not silenced.
+    A task of a solo or gevent pool runs inside of it; its execute span has a context of its own, not silenced.
     """
     with suppress_instrumentation():
         return wrapped(*args, **kwargs)

@@ -144,8 +144,12 @@ class Yard:
             self._app.close()
 
 
-def stop(process, number=signal.SIGTERM, seconds=30):
-    """Signal a process, wait for its end, and return how many seconds that took."""
+def stop(process, number=signal.SIGTERM, seconds=60):
+    """Signal a process, wait for its end, and return how many seconds that took.
+
+    A child that is recycled just then waits 30 seconds for its main process to read its last result, which that does no
+    longer (billiard's `_ensure_messages_consumed`).
+    """
     begun = time.monotonic()
     process.signal(number)
     try:

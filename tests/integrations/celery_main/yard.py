@@ -25,6 +25,33 @@ app.conf.update(
 )
 
 
+if os.environ.get("YARD_SABOTAGE"):  # every hook of the tracing fails: what does that cost a job?
+    from otjobs import lifecycle, spans
+    from otjobs.integrations import celery_execute, celery_observe
+
+    def broken(*_args, **_kwargs):
+        raise RuntimeError("sabotaged")
+
+    spans.Execution.__init__ = spans.Dispatch.__init__ = broken
+    spans.ended_elsewhere = lifecycle.flush = celery_observe._report = celery_execute.read = broken
+
+
+if os.environ.get("YARD_TRACE_IDS"):  # as docs/howto/celery-workers.md shows it
+    import logging
+
+    from opentelemetry import trace
+
+    make_record = logging.getLogRecordFactory()
+
+    def with_trace(*args, **kwargs):
+        record = make_record(*args, **kwargs)
+        context = trace.get_current_span().get_span_context()
+        record.trace_id, record.span_id = f"{context.trace_id:032x}", f"{context.span_id:016x}"
+        return record
+
+    logging.setLogRecordFactory(with_trace)
+
+
 def log(what, job="", attempt=0, **more):
     line = json.dumps({"what": what, "job": job, "attempt": attempt, "at": time.time_ns(), "pid": os.getpid(), **more})
     with open(os.environ["YARD_LOG"], "a", encoding="utf-8") as out:
