@@ -57,6 +57,13 @@ def execution_in(context: Context) -> Execution | None:
     return None if isinstance(found, Passage) else found
 
 
+def held_together(context: Context) -> bool:
+    """Tell whether jobs dispatched in this context are one workflow as it is: a job or a composite dispatches them."""
+    if otel_context.get_value(_COMPOSITE, context) is not None:
+        return True
+    return dispatcher_in(context) is not None and trace.get_current_span(context).get_span_context().is_valid
+
+
 def with_composite(context: Context, group_id: str, roots: int | None) -> Context:
     """Return the context in which the members of a composite are dispatched."""
     return otel_context.set_value(_COMPOSITE, (group_id, roots), context)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-from celery import current_app, current_task
+from celery import current_app
+from celery._state import get_current_task
 from celery.backends.base import Backend
 from celery.canvas import _chain, _chord, group, maybe_signature
 from opentelemetry import context as otel_context
@@ -15,7 +16,7 @@ from otjobs import spans
 from otjobs.carrier import MAX_LINKS
 from otjobs.config import settings
 from otjobs.errors import guard
-from otjobs.inherit import execution_in
+from otjobs.inherit import execution_in, held_together
 from otjobs.integrations.celery_message import CONTINUES, HEADER
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ def composite_of(kind: str, *, eager: bool = False) -> Callable[..., Any]:
     """Return the wrapper of a canvas's `apply_async` (or `apply`): its members are one workflow."""
 
     def apply(wrapped: Callable[..., Any], canvas: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if held_together(otel_context.get_current()) or (isinstance(canvas, (group, _chain)) and not canvas.tasks):
+            return wrapped(*args, **kwargs)
         # The members of a lazy group are made now, where its generator's own exceptions still reach the caller.
         if isinstance(canvas, (group, _chord)):
             len(getattr(canvas.tasks, "tasks", canvas.tasks))
         roots = None
         with guard("the roots of a composite could not be counted"):
             roots = count_roots(canvas, inline=eager or canvas.app.conf.task_always_eager)
-        if roots == 0:  # publishes nothing
-            return wrapped(*args, **kwargs)
         with spans.composite(kind, roots=roots):
             return wrapped(*args, **kwargs)
 
@@ -89,13 +90,14 @@ def header_runs(request: Any, execution: spans.Execution) -> None:
 
 def body_of(execution: spans.Execution | None, job_id: str) -> tuple[str, tuple[SpanContext, ...]]:
     """Return the group id and known headers of the chord whose body the running job publishes, ('', ()) otherwise."""
-    if execution is None:
+    task = get_current_task()
+    request = None if task is None else task.request
+    if request is None or request.called_directly:
         return "", ()
-    request = getattr(current_task, "request", None)
-    if request is None or request.id != execution.job.job_id:
+    if execution is not None and request.id != execution.job.job_id:
         return "", ()
     chord, group_id = request.chord, request.group
-    if execution.job.job_type == UNLOCK and len(request.args or ()) > 1:
+    if task.name == UNLOCK and len(request.args or ()) > 1:
         group_id, chord = request.args[:2]
     if not isinstance(chord, dict) or job_id not in set(_first_ids(chord)):
         return "", ()

@@ -101,7 +101,7 @@ class CeleryHarness:
             "OTEL_LOGS_EXPORTER": "none",
             "OTEL_BSP_SCHEDULE_DELAY": "50",
             "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "redis,grpc_client,grpc_server,grpc_aio_client,grpc_aio_server",
-            "PYTHONPATH": str(APP),
+            "PYTHONPATH": os.pathsep.join(p for p in (str(APP), os.environ.get("PYTHONPATH")) if p),
             **more,
         }
 
