@@ -9,6 +9,7 @@ from celery import current_app
 from celery._state import get_current_task
 from celery.backends.base import Backend
 from celery.canvas import _chain, _chord, group, maybe_signature
+from celery.exceptions import Ignore
 from opentelemetry import context as otel_context
 
 from otjobs import job as jobs
@@ -127,8 +128,17 @@ def on_replace(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kw
         execution = execution_in(otel_context.get_current())
         if execution is not None and execution.job.job_id == task.request.id:
             _continue(args[0] if args else kwargs["sig"], execution)
+        else:
+            execution = None
+    try:
+        result = wrapped(*args, **kwargs)
+    except Ignore:  # published
+        if execution is not None:
             execution.set_outcome("retry")
-    return wrapped(*args, **kwargs)
+        raise
+    if execution is not None:
+        execution.set_outcome("retry")
+    return result
 
 
 def _continue(signature: Any, execution: spans.Execution) -> None:

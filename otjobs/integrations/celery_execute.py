@@ -114,7 +114,8 @@ def postrun(task: Any = None, retval: Any = None, state: str | None = None, **_:
             execution.set_outcome("retry", error=known, error_type="" if known is not None else "Retry")
             execution.end()
         elif state == "REJECTED":
-            requeued = bool(getattr(error, "requeue", False))
+            # A message that was acknowledged before the run cannot go back.
+            requeued = bool(getattr(error, "requeue", False) and task.acks_late and not task.request.is_eager)
             outcome = "retry" if requeued else "rejected"
             execution.set_outcome(outcome, error_type="Reject", dead_letter=not requeued)
             execution.end()
@@ -126,10 +127,13 @@ def postrun(task: Any = None, retval: Any = None, state: str | None = None, **_:
 
 
 def _failed(execution: spans.Execution, task: Any, error: BaseException | None) -> None:
+    if execution.outcome == "retry":  # it published its next attempt before
+        execution.set_outcome("retry", error=error)
+        execution.end()
+        return
     most = execution.job.max_attempts
     if most is not None and 1 < most <= (task.request.retries or 0) + 1:
         execution.dead_letter = True
-    execution.outcome = ""  # a retry that was announced, but the task failed after it
     throws: Any = getattr(task, "throws", None) or ()
     expected = isinstance(error, tuple(throws) if isinstance(throws, list) else throws)
     execution.end("failure", error=error, error_type="" if error else "Failure", expected=expected)
@@ -156,15 +160,16 @@ def retry(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs:
 
 
 def _unwound(execution: spans.Execution, task: Any) -> None:
-    """End an attempt that a BaseException tears down.
+    """End an attempt that raised past Celery's own handling, such as with its result backend down.
 
     A pool child is torn down by a hard time limit, by a revocation, or by the task itself; only the main process knows
     which, and reports it.
     """
-    if in_pool_child:
+    error = sys.exc_info()[1]
+    if in_pool_child and not isinstance(error, Exception):
         execution.abandon()
         return
-    _failed(execution, task, sys.exc_info()[1])
+    _failed(execution, task, error)
 
 
 @functools.cache

@@ -161,6 +161,9 @@ def test_a_job_that_expires_says_when(celery, worker, producer):
         ("retry_quietly", [], ["#1 retry", "#2 success"]),
         ("autoretry", [], ["#1 retry Broken", "#2 retry Broken", "#3 failure Broken dead_letter"]),
         ("reject", [False], ["#1 rejected Reject dead_letter"]),
+        ("reject_acknowledged", [], ["#1 rejected Reject dead_letter"]),
+        ("retry_then_fail", [], ["#1 retry Broken", "#2 success"]),
+        ("fail_without_backend", [], ["#1 failure ConnectionError"]),
         ("soft_limited", [True], ["#1 success"]),
         ("soft_limited", [False], ["#1 failure SoftTimeLimitExceeded"]),
     ],
@@ -351,6 +354,14 @@ def test_a_replaced_job_goes_on_as_its_next_attempt(celery, worker, producer, ho
     assert attempts[1].links[1] == (attempts[0].trace, attempts[0].id)
     # The steps in between count where they were dispatched, the job itself nowhere again
     assert sum(s["otjobs.job.dispatched"] for s in story.executions) == len(story.dispatches) - 1
+
+
+@pytest.mark.redis
+def test_a_replacement_that_cannot_be_published_is_a_failure(celery, worker, producer):
+    story = celery.story()
+    producer.run("send", name="replaced_in_vain")
+    story.wait(executed=1)
+    assert story.tree().replace(f"{A}.", "") == "dispatch replaced_in_vain\n  execute replaced_in_vain #1 failure EncodeError"
 
 
 @pytest.mark.redis

@@ -405,6 +405,41 @@ def late(self, seconds):
 
 
 @app.task(bind=True)
+def reject_acknowledged(self):
+    """Its message was acknowledged before the run, so it cannot go back."""
+    with running(self):
+        raise Reject("too late", requeue=True)
+
+
+@app.task(bind=True)
+def retry_then_fail(self):
+    """Published again, and failed all the same."""
+    with running(self) as request:
+        if request.retries == 0:
+            self.retry(countdown=0, throw=False)
+            raise Broken("and yet")
+
+
+@app.task(bind=True)
+def fail_without_backend(self):
+    """The result backend is gone when Celery wants to store the failure."""
+
+    def refuse(*_, **__):
+        del self.backend.store_result
+        raise ConnectionError("no backend")
+
+    with running(self):
+        self.backend.store_result = refuse
+        raise Broken("x")
+
+
+@app.task(bind=True)
+def replaced_in_vain(self):
+    with running(self):
+        return self.replace(add.s(object()))
+
+
+@app.task(bind=True)
 def broken_child(self):
     """A publish inside the job fails, the job goes on."""
     with running(self):
