@@ -19,6 +19,8 @@ KEYS = {
     "workflow_minutes": ("minute", "workflow_type"),
     "job_edges": ("minute", "system", "parent_type", "trigger", "trigger_name", "job_type"),
     "job_types": ("system", "job_type"),
+    "pipeline_health": ("minute",),
+    "clock_skew": ("minute", "producer_host", "host"),
 }
 
 # What a view is known to say wrongly, (what is right, what it says); a test of each is expected to fail until mended.
@@ -31,7 +33,7 @@ KNOWN_FAULTS: dict[tuple[str, str], Callable[[Any, Any], bool]] = {
 }
 
 # Measured from the present moment: the views' and the model's differ by what lies between the two.
-CLOCKED = {"silent_seconds": 30.0}
+CLOCKED = {"silent_seconds": 30.0, "freshness_seconds": 600.0}
 
 
 def read(store: Store, view: str, columns: Sequence[str], *, until: int | None = None) -> list[Row]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from deliver import Batches
 
-SEEDS = int(os.environ.get("OTJOBS_EXACTNESS_SEEDS", "40"))
+SEEDS = int(os.environ.get("OTJOBS_EXACTNESS_SEEDS", "28"))
 """How many random histories each test tries."""
 
 settings.register_profile(

@@ -24,6 +24,8 @@ MAX_RUNS = 5
 class Observed:
     """What another process reported of a run that it saw end."""
 
+    start: int
+    """When it thinks that the run began."""
     end: int
     outcome: str
     error_type: str
@@ -353,7 +355,8 @@ class _Generator:
             return "redelivered" if again else None
         outcome = "retry" if again else self.rng.choice(("lost", "failure", "cancelled"))
         trace = self.hexes(32) if job.workflow.link_mode else run.trace_id
-        run.observed = Observed(run.end + self.seconds(0, 2), outcome, "WorkerLostError", self.hexes(16), trace)
+        begun = (run.start or 0) - self.seconds(0, 0.05)
+        run.observed = Observed(begun, run.end + self.seconds(0, 2), outcome, "WorkerLostError", self.hexes(16), trace)
         run.outcome = outcome
         if self.chance(0.3) and not again:  # the child unwinds and reports for itself
             run.own, run.outcome, run.error_type = True, "failure", "SystemExit"

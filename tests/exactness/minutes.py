@@ -1,4 +1,4 @@
-"""The minute views by brute force: `queue_minutes`, `workflow_minutes`, `job_types`, `job_edges`, from the same spans.
+"""The minute views by brute force: queues, workflows, job types, edges, health and skew, from the same spans.
 
 A minute is the unix time at which it begins. Quantiles are those of the values between which they fall, by linear
 interpolation; of no values there is none.
@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from model import S, seconds, total
+from model import S, end_of, seconds, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from model import Attempt, World
+    from spans_of import Span
 
 MINUTE: Final = 60 * S
 Row = dict[str, Any]
@@ -161,6 +162,53 @@ def job_types(world: World) -> list[Row]:
     return rows
 
 
+def pipeline_health(world: World) -> list[Row]:
+    """Without `duplicates`, which depend on what the landing table took for a repeated batch."""
+    stored: dict[int, list[Span]] = defaultdict(list)
+    for span in world.spans:
+        stored[minute_of(span.start)].append(span)
+    missed = Counter(minute_of(a.beacon.end) for a in all_attempts(world) if a.beacon and overdue(a))
+    negative = Counter(minute_of(a.started_at or 0) for a in all_attempts(world) if skew(a) > 0)
+    return [
+        {
+            "minute": minute,
+            "spans": len(stored[minute]),
+            "spans_without_job": sum(not span.operation for span in stored[minute]),
+            "freshness_seconds": min((world.now - end_of(s)) / S for s in stored[minute]) if stored[minute] else None,
+            "beacons_missed": missed[minute],
+            "negative_waits": negative[minute],
+        }
+        for minute in {*stored, *missed, *negative}
+    ]
+
+
+def overdue(attempt: Attempt) -> bool:
+    """Whether a whole beacon is missing, without a report of the end, while the service went on."""
+    if attempt.report or not attempt.beacon:
+        return False
+    world, beacon = attempt.job.world, attempt.beacon
+    interval = float(beacon.attributes.get("otjobs.beacon.interval_seconds", 30))
+    return min(world.now, world.clocks[beacon.service]) >= beacon.end + round(2 * interval * S)
+
+
+def skew(attempt: Attempt) -> float:
+    """By how much the attempt started before it was ready, which only clocks that disagree can give."""
+    return seconds(attempt.started_at, attempt.ready_at) or 0
+
+
+def clock_skew(world: World) -> list[Row]:
+    sizes: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    for attempt in all_attempts(world):
+        if skew(attempt) > 0:
+            producer = max((s.resource.get("host.name", "") for s in attempt.of("send")), default="")
+            sizes[minute_of(attempt.started_at or 0), producer, attempt.row["host"]].append(skew(attempt))
+    names = ("minute", "producer_host", "host")
+    return [
+        dict(zip(names, key, strict=True)) | {"negative_waits": len(found), "max_seconds": max(found)}
+        for key, found in sizes.items()
+    ]
+
+
 def tables(world: World) -> dict[str, list[Row]]:
     """Return the rows of every minute view."""
     return {
@@ -168,4 +216,6 @@ def tables(world: World) -> dict[str, list[Row]]:
         "workflow_minutes": workflow_minutes(world),
         "job_edges": job_edges(world),
         "job_types": job_types(world),
+        "pipeline_health": pipeline_health(world),
+        "clock_skew": clock_skew(world),
     }

@@ -84,7 +84,6 @@ def _spans_of_run(job: Job, run: Run, rng: random.Random) -> list[Span]:
         status = "Error" if run.outcome in ("failure", "rejected") else "Unset"
         found.append(_span("process", job, run, rng, run.trace_id, run.span_id, parent, times, status, **late))
     if run.observed:
-        assert run.start is not None
         late = {"otjobs.job.outcome": run.observed.outcome, "otjobs.job.observed": "true"}
         late["error.type"] = run.observed.error_type
         if run.dead_letter:
@@ -92,7 +91,7 @@ def _spans_of_run(job: Job, run: Run, rng: random.Random) -> list[Span]:
         found.append(
             _span(
                 "process", job, run, rng, run.observed.trace_id, run.observed.span_id, parent,
-                (run.start, run.observed.end), "Error", **late,
+                (run.observed.start, run.observed.end), "Error", **late,
             )
         )  # fmt: skip
     return found

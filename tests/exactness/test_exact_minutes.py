@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from spans_of import spans_of
 
 PROFILE = settings.get_profile("exactness")
-VIEWS = ("queue_minutes", "workflow_minutes", "job_edges", "job_types")
+VIEWS = ("queue_minutes", "workflow_minutes", "job_edges", "job_types", "pipeline_health", "clock_skew")
 
 
 def check(bench, what, views=VIEWS):
@@ -45,24 +45,10 @@ def test_the_minutes_are_exact(bench, seed, delivery):
     check(bench, f"seed {seed}, delivered {delivery.__name__}")
 
 
-@pytest.mark.clickhouse
-@pytest.mark.parametrize("seed", range(2))
-def test_stored_rows_stay_right_when_more_arrives(aging_bench, seed):
-    # Given a history whose spans come in two halves, any of them days late
-    spans = spans_of(generate(seed, time.time_ns(), workflows=5))
-    random.Random(seed).shuffle(spans)
-    everything = (*VIEWS, "workflows")
-    for half in (spans[::2], spans[1::2]):
-        # When a half has arrived, the figures are right at once
-        aging_bench.deliver([half])
-        check(aging_bench, f"seed {seed}, just arrived", everything)
-        # And still when they are read from stored rows
-        aging_bench.age()
-        check(aging_bench, f"seed {seed}, stored", everything)
-
-
 # Known faults of the views; when one is mended, its mark here goes away.
-@pytest.mark.xfail(strict=True, reason="queue_minutes has a row of the minute that has not begun yet")
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="queue_minutes has a row of the minute that has not begun yet"
+)
 def test_no_minute_is_in_the_future(bench):
     while time.time() % 60 > 50:
         time.sleep(1)
@@ -72,7 +58,11 @@ def test_no_minute_is_in_the_future(bench):
     assert bench.store.query("SELECT count() FROM queue_minutes WHERE minute > now()").rows == [(0,)]
 
 
-@pytest.mark.xfail(strict=True, reason="an attempt whose start nobody saw waits for ever, though the next one ran")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="an attempt whose start nobody saw waits for ever, though the next one ran",
+)
 def test_a_redelivered_job_waits_no_longer(bench):
     # Given a job whose first delivery died unseen and whose second one ran to its end, an hour ago
     at = time.time_ns() - 3600 * S

@@ -27,8 +27,8 @@ class Known:
         own = [run for run in runs if run.own]
         watched = [run for run in runs if run.observed]
         telling = [run for run in runs if run.start is not None and (run.own or run.beacons)]
-        started = telling or [run for run in watched if run.start is not None]
-        self.start = min((run.start for run in started if run.start is not None), default=None)
+        starts = [run.start for run in telling] or [run.observed.start for run in watched if run.observed]
+        self.start = min((start for start in starts if start is not None), default=None)
         self.end: int | None = None
         self.outcome = "" if self.start is None else "running"
         if own:
