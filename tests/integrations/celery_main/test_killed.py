@@ -27,9 +27,13 @@ def killed(module_yard):
     yard = module_yard
     worker = yard.worker(concurrency=3)
     code = "".join(f"{name}.apply_async(task_id='{name}', link_error=complain.s())\n" for name in KILLED)
-    yard.produce(code + "quick.apply_async(task_id='quick')\n")
-    yard.wait_for("ended", 5)
-    yard.wait_for("complained", 6)
+    code += "quick.apply_async(task_id='quick')\n"
+    code += "from celery import chord\n"
+    code += "headers = [exits.s().set(task_id='header'), quick.s().set(task_id='other-header')]\n"
+    code += "chord(headers)(total.s().set(task_id='body').on_error(complain.s()))\n"
+    yard.produce(code)
+    yard.wait_for("ended", 6)
+    yard.wait_for("complained", 7)
     yard.wait_for_executions(sum(map(len, KILLED.values())))
     worker.stop(30)
     return yard
@@ -76,6 +80,8 @@ def test_an_error_callback_published_by_the_main_process_is_a_child_of_the_faile
     parents = {}
     for complaint in complaints:
         parents.setdefault(complaint["otjobs.job.parent.id"], []).append(complaint)
+        if complaint["otjobs.job.parent.id"] == "header":
+            continue
         assert (complaint["otjobs.job.parent.type"], complaint["otjobs.job.parent.attempt"]) == (
             f"yard.{complaint['otjobs.job.parent.id']}",
             1,
@@ -85,7 +91,21 @@ def test_an_error_callback_published_by_the_main_process_is_a_child_of_the_faile
         assert (dispatch.trace, dispatch.parent, complaint.trace) == (failed.trace, failed.id, failed.trace)
     # Celery announces a hard time limit twice, and publishes the error callback even where the job runs again.
     logged = {e["job"] for e in killed.seen("complained")}
-    assert set(parents) == logged == {"exits", "killed", "leaves", "overtime", "overtime_again", "exits_for_good"}
+    assert (
+        set(parents) - {"header"}
+        == logged - {"body"}
+        == {"exits", "killed", "leaves", "overtime", "overtime_again", "exits_for_good"}
+    )
+
+
+def test_a_chord_that_its_killed_header_breaks_complains_as_that_headers_child(killed):
+    [header] = killed.executions("header")
+    assert brief(header) == ("lost", "WorkerLostError", True)
+    [complaint] = [s for s in killed.executions() if s.get("otjobs.job.parent.id") == "header"]
+    assert (complaint["otjobs.job.type"], complaint["otjobs.job.parent.attempt"]) == ("yard.complain", 1)
+    assert complaint.trace == header.trace
+    assert killed.executions("body") == []
+    assert [e["job"] for e in killed.seen("complained") if e["job"] == "body"] == ["body"]
 
 
 def test_what_a_killed_attempt_dispatched_names_it(killed):
