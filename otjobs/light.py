@@ -54,7 +54,7 @@ def _plain(attributes: Mapping[str, Any]) -> bool:
     return _PLAIN.issuperset(map(type, attributes.values()))
 
 
-class _Attributes(BoundedAttributes):
+class Attributes(BoundedAttributes):
     """Attributes that take plain values as they are."""
 
     def __init__(self, attributes: dict[str, Any], most: int) -> None:
@@ -95,7 +95,7 @@ class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hid
         self._parent = parent
         self._start_time = start_time
         self._end_time = None
-        self._attributes = _Attributes(attributes, limits.max_span_attributes)
+        self._attributes = Attributes(attributes, limits.max_span_attributes)
         self._events = BoundedList(limits.max_events)
         self._links = BoundedList(limits.max_links)
         for link in links:

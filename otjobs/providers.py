@@ -56,6 +56,10 @@ def tracer() -> Tracer:
                 from otjobs import lifecycle
 
                 lifecycle.prepare(current)
+        if _light:
+            from otjobs import direct
+
+            direct.install()
     return _tracer
 
 
