@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 MOST_ATTRIBUTES: Final = 64
 """More than a job span ever has, labels included; with a lower limit set, the SDK does the bounding."""
 
+MOST_LINKS: Final = 110
+"""More than a job span has when it starts."""
+
 _PLAIN: Final = frozenset({str, int, float, bool})
 _UNSET: Final = Status(StatusCode.UNSET)
 _NO_ATTRIBUTES: Final = BoundedAttributes(0, None, immutable=True)
@@ -96,11 +99,11 @@ class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hid
         self._start_time = start_time
         self._end_time = None
         self._attributes = Attributes(attributes, limits.max_span_attributes)
-        self._events = BoundedList(limits.max_events)
-        self._links = BoundedList(limits.max_links)
         for link in links:
             link._attributes = _NO_ATTRIBUTES  # noqa: SLF001
-            self._links.append(link)
+        # Lists that may grow are made when they do: with their locks and buffers they are most of a waiting span.
+        self._events: Sequence[Any] = ()
+        self._links: Sequence[Link] = tuple(links)
         self._resource = tracer.resource
         self._status = _UNSET
         self._sampler = tracer.sampler
@@ -112,6 +115,18 @@ class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hid
         self._lock = threading.Lock()
         self._record_end_metrics: Any = None
 
+    def _add_event(self, event: Any) -> None:
+        with self._lock:
+            if not self._events:
+                self._events = BoundedList(self._limits.max_events)
+        super()._add_event(event)
+
+    def _add_link(self, link: Link) -> None:
+        with self._lock:
+            if type(self._links) is tuple:
+                self._links = BoundedList.from_seq(self._limits.max_links, self._links)
+        super()._add_link(link)
+
 
 def usable(tracer: Tracer) -> bool:
     """Tell whether this tracer's spans can be made here: it is the SDK's, as this module knows it, without limits."""
@@ -119,8 +134,8 @@ def usable(tracer: Tracer) -> bool:
         return False
     with guard("the SDK's spans are not as expected, so job spans cost more"):
         limits: Any = tracer._span_limits  # noqa: SLF001
-        most = limits.max_span_attributes
-        if limits.max_span_attribute_length is not None or (most is not None and most < MOST_ATTRIBUTES):
+        at_most = (limits.max_span_attributes, MOST_ATTRIBUTES), (limits.max_links, MOST_LINKS)
+        if limits.max_span_attribute_length is not None or any(n is not None and n < m for n, m in at_most):
             return False
         theirs = sdk._Span("", INVALID_SPAN_CONTEXT, limits=limits, resource=tracer.resource)  # noqa: SLF001
         ours = JobSpan(tracer, "", INVALID_SPAN_CONTEXT, None, SpanKind.INTERNAL, {}, (), 0)

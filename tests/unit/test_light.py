@@ -75,7 +75,9 @@ def _record(start, *, sampler, context, attributes, links, limits=None):
     span.set_attributes({"odd": ("a", "b"), "none": None})
     span.set_attribute("own", "of the user")
     span.add_event("e", {"k": 1}, timestamp=1_500_000_000)
-    span.add_link(PARENT, {"l": 1})
+    for number in range(3):
+        span.add_event(f"e {number}", timestamp=1_600_000_000)
+        span.add_link(PARENT, {"l": number})
     span.set_status(trace.Status(trace.StatusCode.ERROR, "bad"))
     span.update_name("renamed")
     child = tracer.start_span("child", context=trace.set_span_in_context(span, Context()), start_time=1_100_000_000)
@@ -115,7 +117,12 @@ def test_more_attributes_than_the_limit_are_bounded_by_the_sdk():
 
 @pytest.mark.parametrize(
     "limits",
-    [SpanLimits(max_span_attribute_length=10), SpanLimits(max_attributes=10), SpanLimits(max_attribute_length=5)],
+    [
+        SpanLimits(max_span_attribute_length=10),
+        SpanLimits(max_attributes=10),
+        SpanLimits(max_attribute_length=5),
+        SpanLimits(max_links=5),
+    ],
 )
 def test_where_limits_are_set_the_sdk_makes_the_spans(limits):
     assert not light.usable(TracerProvider(span_limits=limits).get_tracer("t"))
