@@ -3,7 +3,7 @@ SELECT $__timeInterval(assumeNotNull(started_at)) AS time, quantileExactInclusiv
     quantileExactInclusive(0.9)(assumeNotNull(queue_seconds)) AS p90,
     quantileExactInclusive(0.99)(assumeNotNull(queue_seconds)) AS p99
 FROM attempts
-WHERE isNotNull(queue_seconds) AND $__timeFilter_ms(started_at) AND {recent}
+WHERE isNotNull(queue_seconds) AND $__timeFilter_ms(started_at) AND {around}
         AND {scope}
 GROUP BY time
 ORDER BY time

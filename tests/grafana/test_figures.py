@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from panel_history import BAD, GOOD_OR_BAD, MS, STATES, Attempt, History, Job, S, quantile
-from panels import OVERVIEW, TRACE, run_panel, run_variable
+from panels import OVERVIEW, TRACE, panel_sql, panels, run_panel, run_variable
 
 pytestmark = pytest.mark.clickhouse
 
@@ -24,6 +24,16 @@ def at(ns):
 
 def ns(moment):
     return round(moment.timestamp() * 1000) * MS
+
+
+@pytest.fixture(scope="module")
+def twelve_days(new_store):
+    """Return a history of twelve days and the store that has its spans."""
+    history = History(seed=11, size=1200, now=time.time_ns() // 1000 * 1000, minutes=12 * 1440)
+    store = new_store()
+    # A job without a dispatch time is read always; here it is not about them.
+    store.insert_spans([row for job in history.jobs if job.enqueued is not None for row in History.spans_of(job)])
+    return history, store
 
 
 def choice(system=None, queue=None, job_type=None):
@@ -275,6 +285,28 @@ def test_jobs_before_the_lookback_are_left_out(past):
     for start, lookback, true in ((later, "7", waiting), (later, "1", 0), (far, "7", 0), (far, "90", waiting)):
         rows = run_panel(store, OVERVIEW, "Waiting now", start, far, {"lookback": lookback})
         assert rows == [{"waiting": true}], (start, lookback)
+
+
+def rows_read(store, title, start, end, lookback):
+    sql = panel_sql(OVERVIEW, title, start, end, {"lookback": lookback})
+    return sum(row["rows"] for row in store.query(f"EXPLAIN ESTIMATE {sql}").dicts())
+
+
+# Whether a workflow is open depends on all its jobs, whenever they were dispatched.
+@pytest.mark.parametrize("title", [title for title in panels(OVERVIEW) if title != "Open workflows"])
+def test_a_short_time_range_reads_little(twelve_days, title):
+    now = at(twelve_days[0].now)
+    little = rows_read(twelve_days[1], title, now - timedelta(hours=1), now, "1")
+    everything = rows_read(twelve_days[1], title, now - timedelta(days=12), now, "400")
+    assert everything > 1000
+    assert little < everything / 3
+
+
+@pytest.mark.parametrize("title", ["Jobs over time", "Queueing time", "Runtime", "Failures", "Slowest jobs"])
+def test_a_time_range_long_ago_reads_little(twelve_days, title):
+    end = at(twelve_days[0].now) - timedelta(days=8)
+    little = rows_read(twelve_days[1], title, end - timedelta(hours=1), end, "1")
+    assert little < rows_read(twelve_days[1], title, end - timedelta(days=4), end + timedelta(days=8), "400") / 2
 
 
 def test_a_trace(past, span):

@@ -9,7 +9,7 @@ SELECT enqueued_at AS minute, system, queue, job_type, 1 AS dispatched, 0 AS sta
     SELECT moment, system, queue, job_type, 0, what = 'started', what = 'success', what = 'failure', what = 'retry',
         what = 'expired', what = 'cancelled', what = 'rejected', what = 'lost'
     FROM (SELECT system, queue, job_type, started_at, ended_at, outcome FROM attempts
-        WHERE {recent}
+        WHERE {around}
         AND {scope})
     ARRAY JOIN [started_at, ended_at] AS moment, ['started', outcome] AS what
     WHERE $__timeFilter_ms(moment)

@@ -1,3 +1,3 @@
--- Keeps the scan short for what is not filtered by dispatch time itself: the dispatch day is what prunes.
+-- Keeps the scan short where the time range is not what is asked for: what is open now, the choices of variables.
 -- Jobs whose producer is not traced have no dispatch time, and are always read.
 (enqueued_at >= $__fromTime_ms - toIntervalDay({lookback}) OR isNull(enqueued_at))
