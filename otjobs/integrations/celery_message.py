@@ -34,12 +34,8 @@ def header(request: Any, name: str) -> Any:
         return found
     for source in ("headers", "request_dict"):
         value = getattr(request, source, None)
-        if isinstance(value, dict):
-            if value.get(name) is not None:
-                return value[name]
-            inner = value.get("headers")  # protocol 1, in the main process
-            if isinstance(inner, dict) and inner.get(name) is not None:
-                return inner[name]
+        if isinstance(value, dict) and value.get(name) is not None:
+            return value[name]
     return None
 
 

@@ -158,6 +158,7 @@ def test_a_job_that_expires_says_when(celery, worker, producer):
         ("retry_twice", [9], ["#1 retry Broken", "#2 retry Broken", "#3 failure Broken dead_letter"]),
         ("retry_plain", [], ["#1 retry Retry", "#2 failure MaxRetriesExceededError dead_letter"]),
         ("retry_overridden", [], ["#1 retry Broken", "#2 failure Broken dead_letter"]),
+        ("retry_never", [], ["#1 failure Broken dead_letter"]),
         ("retry_quietly", [], ["#1 retry", "#2 success"]),
         ("autoretry", [], ["#1 retry Broken", "#2 retry Broken", "#3 failure Broken dead_letter"]),
         ("reject", [False], ["#1 rejected Reject dead_letter"]),
@@ -361,7 +362,10 @@ def test_a_replacement_that_cannot_be_published_is_a_failure(celery, worker, pro
     story = celery.story()
     producer.run("send", name="replaced_in_vain")
     story.wait(executed=1)
-    assert story.tree().replace(f"{A}.", "") == "dispatch replaced_in_vain\n  execute replaced_in_vain #1 failure EncodeError"
+    assert (
+        story.tree().replace(f"{A}.", "")
+        == "dispatch replaced_in_vain\n  execute replaced_in_vain #1 failure EncodeError"
+    )
 
 
 @pytest.mark.redis

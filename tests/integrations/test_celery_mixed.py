@@ -199,7 +199,6 @@ def test_protocol_1(celery, worker):
     old.run("send", name="add", args=[1], countdown=0.3)
     old.run("send", name="retry_twice", args=[1])
     story.wait(executed=3)
-    old.stop()
     verify(story)
     assert tree(story) == [
         "dispatch add",
@@ -208,3 +207,9 @@ def test_protocol_1(celery, worker):
         "  execute retry_twice #1 retry Broken",
         "  execute retry_twice #2 success",
     ]
+    # What only the main process sees finds the carrier, too
+    story = celery.story()
+    old.run("send", name="add", args=[1], countdown=0.6, expires=0.3)
+    story.wait(executed=1)
+    old.stop()
+    assert tree(story) == ["dispatch add", "  execute add #1 expired"]

@@ -411,6 +411,12 @@ def reject_acknowledged(self):
         raise Reject("too late", requeue=True)
 
 
+@app.task(bind=True, max_retries=0)
+def retry_never(self):
+    with running(self):
+        raise self.retry(exc=Broken("refused"))
+
+
 @app.task(bind=True)
 def retry_then_fail(self):
     """Published again, and failed all the same."""
