@@ -71,6 +71,9 @@ def small():
     swept = (T + 60 * S + S // 500, 0.05, {"outcome": "success"})
     yield from job(NIGHT, "night", "shop.sweep", "4", T + 60 * S, [swept], more=nightly)
     yield from job(AGAIN, "night", "shop.sweep", "1", T + 70 * S, [(T + 71 * S, 1, {"outcome": "success"})])
+    # The same id in the same workflow, but another queue; and in the same queue, but another workflow
+    twin = (T + 73 * S, 2, {"outcome": "success"})
+    yield from job(AGAIN, "orders", "shop.order", "1", T + 72 * S, [twin], more={"otjobs.workflow.roots": "2"})
     yield from job(OPEN, "orders", "shop.order", "5", T - 80 * S, [], more={"otjobs.trigger": "manual"})
 
 

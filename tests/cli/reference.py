@@ -21,6 +21,7 @@ INTRO = """\
   `http(s)://user:password@host:port/database` is a ClickHouse server or `otjobs up`; `chdb:///folder` opens a folder
   that no other process holds. A password is better kept in `OTJOBS_URL`: other users of a machine can see arguments.
 - **Output**: tables, trees and bars with colours on a terminal; in a pipe aligned text, nothing cut off, no frames.
+  A narrow terminal gets short ids and times and fewer columns; the short ids work as arguments.
   `--json` prints one document: numbers as numbers, times as ISO 8601 in UTC to the microsecond, unknown as `null`.
   Lists are arrays of rows; `job` is `{"jobs": [{"job", "attempts", "children", "more_children"}]}`; `workflow` is
   `{"workflow", "jobs", "attempts", "more_jobs"}`. Rows have the columns of the views.

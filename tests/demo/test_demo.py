@@ -133,6 +133,10 @@ def test_ctrl_c_ends_everything(demo, options):
     while until not in (line := process.stdout.readline()):
         assert line, (lines, process.stderr.read())
         lines.append(line)
+    if options:
+        url = next(line for line in lines if "OTJOBS_URL=" in line).partition("=")[2].strip()
+        asked = subprocess.run([*OTJOBS, "jobs", "--json", "--url", url], capture_output=True, timeout=60, check=True)
+        assert {row["system"] for row in json.loads(asked.stdout)} == {"celery"}
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (
