@@ -113,6 +113,38 @@ def test_the_context_travels_through_an_unsampled_job(celery, worker, producer):
 
 
 @pytest.mark.redis
+def test_trace_ids_in_task_logs(celery, worker, producer):
+    story = celery.story()
+    job = producer.run("send", name="tells_trace")
+    story.wait(executed=1)
+    (run,) = story.executions
+    assert f"INFO {A}.tells_trace[{job}] trace={run.trace} span={run.id}: a line of the task" in worker.output
+
+
+@pytest.mark.redis
+def test_a_worker_that_always_samples_reports_the_jobs_of_unsampled_requests(celery):
+    conf = '{"task_default_queue": "always"}'
+    worker = celery.worker("always", queues="always", concurrency=1, APP_CONF=conf, OTEL_TRACES_SAMPLER="always_on")
+    producer = celery.producer("always-producer", APP_CONF=conf)
+    try:
+        story = celery.story()
+        producer.run("unsampled", do={"run": "send", "name": "parent", "args": [1]})
+        story.wait(executed=2)
+        assert story.tree().replace(f"{A}.", "").splitlines() == [
+            "execute parent #1 success",
+            "  dispatch add",
+            "    execute add #1 success",
+        ]
+        published = next(e["at"] for e in story.log if e["what"] == "publishing")
+        root = story.executions[0]
+        assert 0 <= published - root["otjobs.job.enqueued_at"] < 50_000_000
+        assert root["otjobs.trigger"] == "manual"
+    finally:
+        worker.stop()
+        producer.stop()
+
+
+@pytest.mark.redis
 def test_link_mode_gives_each_attempt_a_trace_of_its_own(celery):
     env = {"OTEL_PYTHON_OTJOBS_PROPAGATION": "link"}
     worker = celery.worker("linked", queues="linked", concurrency=1, APP_CONF='{"task_default_queue": "linked"}', **env)

@@ -7,14 +7,17 @@ task bodies). The tests compare the spans with this log.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
 from contextlib import contextmanager
 
 from celery import Celery, Task, chain, chord, current_task, group, shared_task, signals
+from celery.utils.log import get_task_logger
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from kombu import Exchange, Queue
+from opentelemetry import trace
 
 app = Celery("conformance", broker=os.environ["APP_BROKER"], backend=os.environ.get("APP_BACKEND") or None)
 app.conf.update(
@@ -32,9 +35,22 @@ app.conf.update(
     broker_connection_timeout=1,
     broker_transport_options={"polling_interval": 0.05},
     result_expires=600,
-    worker_hijack_root_logger=False,
+    worker_task_log_format="%(levelname)s %(task_name)s[%(task_id)s] trace=%(trace_id)s span=%(span_id)s: %(message)s",
 )
 app.conf.update(json.loads(os.environ.get("APP_CONF", "{}")))
+
+_make_record = logging.getLogRecordFactory()
+
+
+def with_trace_ids(*args, **kwargs):
+    """As docs/howto/celery.md shows."""
+    record = _make_record(*args, **kwargs)
+    found = trace.get_current_span().get_span_context()
+    record.trace_id, record.span_id = f"{found.trace_id:032x}", f"{found.span_id:016x}"
+    return record
+
+
+logging.setLogRecordFactory(with_trace_ids)
 
 
 def log(what, **more):
@@ -371,9 +387,8 @@ def tells_baggage(self, levels):
 
 @app.task(bind=True)
 def tells_trace(self):
-    from opentelemetry import trace
-
     with running(self):
+        get_task_logger(__name__).info("a line of the task")
         found = trace.get_current_span().get_span_context()
         log("trace", trace=f"{found.trace_id:032x}", span=f"{found.span_id:016x}", sampled=found.trace_flags.sampled)
 
