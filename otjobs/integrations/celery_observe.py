@@ -87,10 +87,13 @@ def announce_cancelled(wrapped: Callable[..., Any], request: Any, args: tuple[An
 
     A message that was not acknowledged is delivered again; the others are lost with their process.
     """
-    outcome = "lost"
+    outcome, reason = "lost", "WorkerTerminate"
     with guard("the fate of a cancelled job is unknown"):
         outcome = _fate(request)
-    with _observing(request, outcome, "WorkerTerminate"):
+        # A shutdown announces no retry for what the broker delivers again; a reconnect does.
+        if request.task.acks_late and kwargs.get("emit_retry", args[0] if args else True):
+            reason = "ConnectionLost"
+    with _observing(request, outcome, reason):
         return wrapped(*args, **kwargs)
 
 
