@@ -14,8 +14,8 @@ import time
 from contextlib import contextmanager
 
 from celery import Celery, Task, chain, chord, current_task, group, shared_task, signals
-from celery.utils.log import get_task_logger
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.utils.log import get_task_logger
 from kombu import Exchange, Queue
 from opentelemetry import trace
 
