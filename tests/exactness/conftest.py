@@ -36,8 +36,9 @@ settings.register_profile(
 class Bench:
     """A database, and what was delivered into it since it was last emptied."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, url: str) -> None:
         self.store = store
+        self.url = url
         self.spans: list[object] = []
 
     def empty(self) -> None:
@@ -81,10 +82,11 @@ class Bench:
 
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    store = connect(f"chdb://{tmp_path_factory.mktemp('exactness')}")
+    url = f"chdb://{tmp_path_factory.mktemp('exactness')}"
+    store = connect(url)
     migrate(store)
     store.command("SYSTEM STOP VIEWS")  # a refresh under way would write into tables that are emptied
-    yield Bench(store)
+    yield Bench(store, url)
     store.close()
 
 
@@ -92,18 +94,20 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def aging_bench(clickhouse, request) -> Iterator[Bench]:
     """A new database on the real server, whose stored rows are made as in service."""
     name = re.sub(r"\W", "_", f"otjobs_{request.node.name}")[:60]
-    store = connect(f"http://default:@127.0.0.1:{clickhouse.http_port}/{name}")
+    url = f"http://default:@127.0.0.1:{clickhouse.http_port}/{name}"
+    store = connect(url)
     migrate(store)
-    yield Bench(store)
+    yield Bench(store, url)
     store.command(f"DROP DATABASE {name}")
     store.close()
 
 
 @pytest.fixture(scope="session")
 def server_bench(clickhouse) -> Iterator[Bench]:
-    store = connect(f"http://default:@127.0.0.1:{clickhouse.http_port}/otjobs_exactness")
+    url = f"http://default:@127.0.0.1:{clickhouse.http_port}/otjobs_exactness"
+    store = connect(url)
     migrate(store)
     for (view,) in store.query("SELECT view FROM system.view_refreshes WHERE database = 'otjobs_exactness'").rows:
         store.command(f"SYSTEM STOP VIEW {view}")
-    yield Bench(store)
+    yield Bench(store, url)
     store.close()

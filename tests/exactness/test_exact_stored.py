@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 
 import minutes
@@ -10,6 +11,8 @@ import pytest
 from compare_views import compare
 from history import History, Job, Run, S, Workflow, generate
 from spans_of import spans_of
+
+from otjobs.store import connect
 
 VIEWS = ("queue_minutes", "workflow_minutes", "job_edges", "job_types", "pipeline_health", "clock_skew", "workflows")
 pytestmark = pytest.mark.clickhouse
@@ -118,3 +121,43 @@ def test_rows_are_read_as_stored(aging_bench):
     wrong = differences(aging_bench)
     assert any("workflows" in line and ": jobs is" in line for line in wrong)
     assert any("queue_minutes" in line and ": succeeded is" in line for line in wrong)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a view asks twice what is out of date, and an insert between the two answers doubles or hides rows",
+)
+def test_nothing_is_hidden_or_doubled_while_spans_arrive(aging_bench):
+    # Given stored rows of a history
+    sent = spans_of(generate(5, time.time_ns(), workflows=100))
+    aging_bench.deliver([sent])
+    aging_bench.age()
+    figures = (
+        "SELECT (SELECT count() FROM workflows), (SELECT sum(jobs) FROM workflows), (SELECT sum(dispatched) FROM queue_minutes), "
+        "(SELECT sum(started) FROM queue_minutes), (SELECT sum(dispatched) FROM job_edges)"
+    )
+    right = aging_bench.store.query(figures).rows
+    # When the same spans arrive again, one by one
+    stop = threading.Event()
+    again = connect(aging_bench.url)
+
+    def arrive():
+        for span in random.Random(5).sample(sent, len(sent)):
+            if stop.is_set():
+                return
+            again.insert_spans([span.row])
+
+    sender = threading.Thread(target=arrive)
+    sender.start()
+    try:
+        # Then no reader ever sees anything else
+        until = time.monotonic() + 8
+        seen = set()
+        while time.monotonic() < until and sender.is_alive():
+            seen |= set(aging_bench.store.query(figures).rows)
+    finally:
+        stop.set()
+        sender.join()
+        again.close()
+    assert seen == set(right)
