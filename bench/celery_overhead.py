@@ -41,7 +41,7 @@ def cpu_seconds() -> float:
 
 
 # The measured process ------------------------------------------------------------------------------------------------
-def _provider(exporter: str, endpoint: str) -> Any:
+def provider_for(exporter: str, endpoint: str) -> Any:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -65,7 +65,7 @@ def _provider(exporter: str, endpoint: str) -> Any:
     return provider
 
 
-def _instrument(variant: str, provider: Any) -> None:
+def instrument(variant: str, provider: Any) -> None:
     if variant == "stock":
         from opentelemetry.instrumentation.celery import CeleryInstrumentor as Stock
 
@@ -101,8 +101,8 @@ def run_one(variant: str, exporter: str, endpoint: str, jobs: int) -> None:
             done.set()
         return number
 
-    provider = _provider(exporter, endpoint) if variant != "none" else None
-    _instrument(variant, provider)
+    provider = provider_for(exporter, endpoint) if variant != "none" else None
+    instrument(variant, provider)
     worker = WorkController(app=app, pool_cls="solo", concurrency=1, quiet=True, without_gossip=True, without_mingle=True, without_heartbeat=True)  # fmt: skip
 
     def batch(count: int) -> tuple[float, float]:
@@ -163,6 +163,11 @@ def serve_sink() -> None:
     server.serve_forever()
 
 
+def clean_environment() -> dict[str, str]:
+    """Return this environment without settings of OpenTelemetry."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
+
+
 def measure(variant: str, exporter: str, endpoint: str, jobs: int) -> dict[str, float]:
     command = [
         sys.executable,
@@ -176,8 +181,7 @@ def measure(variant: str, exporter: str, endpoint: str, jobs: int) -> dict[str, 
         "--jobs",
         str(jobs),
     ]
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=clean, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=clean_environment(), check=False)
     if done.returncode or not done.stdout:
         raise SystemExit(f"{variant} ended with {done.returncode}: {done.stderr[-2000:]}")
     found: dict[str, float] = json.loads(done.stdout)

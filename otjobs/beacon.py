@@ -37,15 +37,19 @@ class _Watched:
 _running: dict[int, _Watched] = {}
 _wake = threading.Event()
 _wakes_at = math.inf
+_came = False
+"""True when a job came since the thread last looked."""
 _thread: threading.Thread | None = None
 _starting = threading.Lock()
 
 
 def watch(execution: Execution) -> None:
     """Send beacons for this attempt once it has lasted longer than the threshold."""
+    global _came  # noqa: PLW0603
     after = settings().beacon_after
     if after <= 0:
         return
+    _came = True
     due = time.monotonic() + after
     _running[id(execution)] = _Watched(execution, due)
     if _thread is None:
@@ -90,12 +94,15 @@ def _start() -> None:
 
 
 def _run() -> None:
-    global _wakes_at  # noqa: PLW0603
+    global _wakes_at, _came  # noqa: PLW0603
     while True:
         _wake.clear()
         _wakes_at = math.inf  # whoever comes while this thread looks around sets the event
         _send_due()
-        _wakes_at = next_due = min((watched.due for watched in _running.copy().values()), default=math.inf)
+        # Where short jobs come and go it looks in again after a while, rather than be woken by each of them.
+        empty = time.monotonic() + settings().beacon_after if _came else math.inf
+        _came = False
+        _wakes_at = next_due = min((watched.due for watched in _running.copy().values()), default=empty)
         _wake.wait(None if next_due == math.inf else max(0.0, next_due - time.monotonic()))
 
 
