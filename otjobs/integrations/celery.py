@@ -29,6 +29,7 @@ from otjobs.integrations import (
     celery_execute,
     celery_observe,
     celery_publish,
+    celery_unreadable,
     celery_worker,
 )
 from otjobs.integrations.stock import Stock
@@ -57,9 +58,9 @@ _WRAPPED: tuple[tuple[Any, str, Any], ...] = (
     (Request, "_announce_cancelled", celery_observe.announce_cancelled),
     (Request, "_success_was_stored", celery_observe.success_was_stored),  # Celery 5.7
     (Request, "reject", celery_observe.reject),
-    (Consumer, "on_unknown_task", celery_observe.unreadable),
-    (Consumer, "on_invalid_task", celery_observe.unreadable),
-    (Consumer, "on_decode_error", celery_observe.unreadable),
+    (Consumer, "on_unknown_task", celery_unreadable.unreadable),
+    (Consumer, "on_invalid_task", celery_unreadable.unreadable),
+    (Consumer, "on_decode_error", celery_unreadable.unreadable),
     (WorkController, "start", celery_worker.without_own_spans),
     (WorkController, "_shutdown", celery_worker.shutdown),
     (celery.concurrency.prefork.TaskPool, "on_start", celery_worker.pool_starts),

@@ -1,4 +1,4 @@
-"""What only Celery's main process sees: attempts whose process died, and jobs that never started.
+"""What only Celery's main process sees: attempts whose process died, jobs revoked or expired before they started.
 
 The report of the process that ran an attempt counts; what stands here is written as observed. Celery announces some
 ends twice (a hard time limit fails and then times out), so a request carries its end once it is known.
@@ -184,41 +184,3 @@ def _report(end: _End) -> None:
     outcome = "retry" if end.requeued or execution.outcome == "retry" else end.outcome
     execution.set_outcome(outcome, error_type=end.reason, dead_letter=end.set_aside and outcome != "retry")
     execution.end(ended_at=None if execution.observed else execution.started_at)
-
-
-def unreadable(wrapped: Callable[..., Any], consumer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Report a message that no code can run: unknown task, invalid, not to be decoded (of `Consumer.on_*`)."""
-    execution = None
-    with guard("an unreadable job could not be reported"):
-        given = [*args, *kwargs.values()]
-        message = next((one for one in given if hasattr(one, "delivery_info")), None)
-        error = next((one for one in given if isinstance(one, BaseException)), None)
-        execution = _rejected(
-            consumer, message, "NotRegistered" if isinstance(error, KeyError) else type(error).__name__
-        )
-    try:
-        return wrapped(*args, **kwargs)
-    finally:
-        if execution is not None:
-            with guard("an unreadable job could not be reported"):
-                execution.end(ended_at=execution.started_at)
-
-
-def _rejected(consumer: Any, message: Any, reason: str) -> spans.Execution | None:
-    headers = getattr(message, "headers", None)
-    name, job_id = (headers.get("task"), headers.get("id")) if isinstance(headers, dict) else (None, None)
-    if not isinstance(name, str) or not isinstance(job_id, str) or settings().excludes(name):
-        return None  # no task message: whose job that is nobody knows
-    carrier, job = celery_execute.read(_Message(message), name, job_id, worker=str(getattr(consumer, "hostname", "")))
-    execution = spans.Execution(job, carrier, cpu=False)
-    execution.activate()
-    execution.set_outcome("rejected", error_type=reason, dead_letter=True)
-    return execution
-
-
-class _Message:
-    """A broker message, seen like a task request."""
-
-    def __init__(self, message: Any) -> None:
-        self.headers = message.headers
-        self.delivery_info = message.delivery_info or {}
