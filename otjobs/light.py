@@ -14,8 +14,9 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk
-from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, DEFAULT_ON, Decision
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
@@ -26,6 +27,7 @@ from opentelemetry.trace import (
     StatusCode,
     TraceFlags,
     get_current_span,
+    set_span_in_context,
 )
 
 from otjobs.errors import guard
@@ -33,7 +35,6 @@ from otjobs.errors import guard
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Link, Span, Tracer
 
 MOST_ATTRIBUTES: Final = 64
@@ -130,17 +131,23 @@ class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hid
 
 def usable(tracer: Tracer) -> bool:
     """Tell whether this tracer's spans can be made here: it is the SDK's, as this module knows it, without limits."""
-    if type(tracer) is not sdk.Tracer or not _RANDOM:
+    if type(tracer) is not sdk.Tracer:
         return False
     with guard("the SDK's spans are not as expected, so job spans cost more"):
         limits: Any = tracer._span_limits  # noqa: SLF001
         at_most = (limits.max_span_attributes, MOST_ATTRIBUTES), (limits.max_links, MOST_LINKS)
         if limits.max_span_attribute_length is not None or any(n is not None and n < m for n, m in at_most):
             return False
-        theirs = sdk._Span("", INVALID_SPAN_CONTEXT, limits=limits, resource=tracer.resource)  # noqa: SLF001
-        ours = JobSpan(tracer, "", INVALID_SPAN_CONTEXT, None, SpanKind.INTERNAL, {}, (), 0)
+        if not hasattr(tracer.id_generator, "is_trace_id_random"):
+            return False
+        # A trial on a provider of its own: neither the ids nor the processors of the real one are touched.
+        trial = sdk.TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False).get_tracer("otjobs")
+        above = SpanContext(1, 1, is_remote=True, trace_flags=TraceFlags(1))
+        context = set_span_in_context(NonRecordingSpan(above), Context())
+        given: Any = {"context": context, "kind": SpanKind.PRODUCER, "attributes": {"a": 1}, "start_time": 1}
+        theirs, ours = trial.start_span("", **given), start_span(trial, "", links=(), **given)
         same = vars(theirs).keys() == vars(ours).keys()
-        return same and vars(theirs._attributes).keys() == vars(ours._attributes).keys()  # noqa: SLF001
+        return same and vars(theirs._attributes).keys() == vars(ours._attributes).keys()  # type: ignore[attr-defined]  # noqa: SLF001
     return False
 
 

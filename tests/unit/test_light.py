@@ -144,3 +144,11 @@ def test_an_sdk_of_another_shape_makes_its_own_spans(monkeypatch):
 
     monkeypatch.setattr(light.sdk.Span, "__init__", newer)
     assert not light.usable(tracer)
+
+
+def test_an_id_generator_of_an_older_interface_is_the_sdks_to_handle():
+    class Older:
+        generate_span_id = staticmethod(lambda: 1)
+        generate_trace_id = staticmethod(lambda: 1)
+
+    assert not light.usable(TracerProvider(id_generator=Older()).get_tracer("t"))
