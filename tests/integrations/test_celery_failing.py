@@ -104,6 +104,10 @@ def test_inside_a_request_the_request_stays_current(celery, producer):
 
 @pytest.mark.redis
 def test_a_lazy_group_whose_generator_breaks(celery, producer):
+    """Its exception reaches the caller, as without tracing; the members are made before the first is published."""
+    plain = celery.producer("plain-generator", traced=False, APP_CONF='{"task_default_queue": "nobody"}')
+    assert plain.run("broken_generator") == "raised ZeroDivisionError"
+    plain.stop()
     story = celery.story()
     assert producer.run("broken_generator") == "raised ZeroDivisionError"
     producer.run("send", name="add", args=[1])

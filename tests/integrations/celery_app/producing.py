@@ -167,6 +167,7 @@ def failing_canvas():
 def broken_generator():
     def members():
         yield task("add").s(1)
+        yield task("add").s(2)
         yield task("add").s(1 // 0)
 
     try:
