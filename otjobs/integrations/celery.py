@@ -97,6 +97,8 @@ class CeleryInstrumentor(BaseInstrumentor):
                 wrap_function_wrapper(owner, name, wrapper)
         for signal, receiver in _SIGNALS:
             signal.connect(receiver, weak=False, dispatch_uid=f"otjobs:{receiver.__name__}")
+        with guard("the tracer could not be made ahead of the first job"):
+            providers.tracer()  # so that the first request's spans are followed, too
 
     def _uninstrument(self, **_: Any) -> None:
         for owner, name, _ in _WRAPPED:

@@ -61,6 +61,16 @@ def test_the_trigger_of_a_root_job(celery, worker, producer, spans, trigger):
 
 
 @pytest.mark.redis
+def test_the_first_request_of_a_process_is_followed_too(celery, worker):
+    fresh = celery.producer("fresh-producer")
+    story = celery.story()
+    fresh.run("inside", spans=[["GET", "SERVER", {"http.route": "/first"}, {}], ["view", "INTERNAL", {}, {}]], do=SEND)
+    story.wait(executed=1)
+    fresh.stop()
+    assert story.dispatches[0]["otjobs.trigger.name"] == "/first"
+
+
+@pytest.mark.redis
 def test_labels_are_inherited(celery, worker, producer):
     story = celery.story()
     producer.run("with_labels", values={"feature": "x"}, do={"run": "send", "name": "tower", "args": [3]})
