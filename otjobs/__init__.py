@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from otjobs._version import __version__
 from otjobs.api import dispatching, ended, executing
+from otjobs.composites import composite
 from otjobs.errors import OtjobsError
 from otjobs.lifecycle import flush
 from otjobs.origin import trigger
-from otjobs.spans import composite, current_execution, labels
+from otjobs.spans import current_execution, labels
 
 __all__ = [  # noqa: RUF022  (grouped by use)
     # Tracing a queue

@@ -1,4 +1,4 @@
-"""The only module that creates spans: dispatching, executing, ended elsewhere, composites.
+"""The spans of jobs: dispatching, executing, ended elsewhere.
 
 Trace shape and attributes are those of docs/reference/attributes.md. A `Dispatch` or `Execution` is started, made
 current, and ended exactly once; both keep working as no-ops when the sampler says no.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from opentelemetry import context as otel_context
@@ -21,22 +20,11 @@ from otjobs import job as jobs
 from otjobs.carrier import Carrier, encode
 from otjobs.config import settings
 from otjobs.errors import guard, warn
-from otjobs.inherit import (
-    composite_in,
-    dispatcher_in,
-    execution_in,
-    inherit,
-    labels,
-    trace_of,
-    with_composite,
-    with_execution,
-)
-from otjobs.providers import own_service, start_span, tracer
+from otjobs.inherit import dispatcher_in, execution_in, inherit, labels, trace_of, with_execution
+from otjobs.providers import own_service, start_span
 from otjobs.wire import attributes_of, is_cancellation, job_from, next_carrier, record_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
@@ -45,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Dispatch",
     "Execution",
-    "composite",
     "current_execution",
     "ended_elsewhere",
     "job_from",
@@ -381,38 +368,6 @@ def ended_elsewhere(
 def current_execution() -> Execution | None:
     """Return the attempt that runs in the current context, None outside of jobs."""
     return execution_in(otel_context.get_current())
-
-
-@contextmanager
-def composite(kind: str, *, group_id: str = "", roots: int | None = None) -> Iterator[None]:
-    """Dispatch several jobs as one composite: one trace, one workflow.
-
-    Args:
-        kind: `group`, `chord`, `chain`, ...; outside of any span an INTERNAL span `dispatch {kind}` holds it together.
-        group_id: the library's id of the group, shared by its members.
-        roots: how many root jobs the composite has; counts only where no job dispatches it.
-    """
-    context = otel_context.get_current()
-    span = None
-    if not trace.get_current_span(context).get_span_context().is_valid:
-        span = tracer().start_span(f"dispatch {kind}", context=context, kind=SpanKind.INTERNAL)
-        context = trace.set_span_in_context(span, context)
-    if dispatcher_in(context) is not None:
-        roots = None
-    outer = composite_in(context)
-    if outer is not None:  # a composite inside a composite: the outermost counts the roots
-        roots = outer[1]
-    token = otel_context.attach(with_composite(context, group_id, roots))
-    try:
-        yield
-    except BaseException as error:
-        if span is not None:
-            record_error(span, type(error).__name__, error, expected=False)
-        raise
-    finally:
-        otel_context.detach(token)
-        if span is not None:
-            span.end()
 
 
 def _start_execute(job: Job, carrier: Carrier, started_at: int) -> tuple[Span, Context, str, dict[str, Any]]:

@@ -13,8 +13,8 @@ from celery.exceptions import Ignore
 from opentelemetry import context as otel_context
 
 from otjobs import job as jobs
-from otjobs import spans
 from otjobs.carrier import MAX_LINKS
+from otjobs.composites import composite
 from otjobs.config import settings
 from otjobs.errors import guard
 from otjobs.inherit import execution_in, held_together
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from opentelemetry.trace import SpanContext
+
+    from otjobs.spans import Execution
 
 UNLOCK: Final = "celery.chord_unlock"
 _MAX_CHORDS: Final = 1000
@@ -43,7 +45,7 @@ def composite_of(kind: str, *, eager: bool = False) -> Callable[..., Any]:
         roots = None
         with guard("the roots of a composite could not be counted"):
             roots = count_roots(canvas, inline=eager or canvas.app.conf.task_always_eager)
-        with spans.composite(kind, roots=roots):
+        with composite(kind, roots=roots):
             return wrapped(*args, **kwargs)
 
     return apply
@@ -76,7 +78,7 @@ def _polled(app: Any) -> int:
     return int(polled and not settings().excludes(UNLOCK))
 
 
-def header_runs(request: Any, execution: spans.Execution) -> None:
+def header_runs(request: Any, execution: Execution) -> None:
     """Note the attempt of a chord's header, so that the body can link to it."""
     if not request.chord or not request.group:
         return
@@ -89,7 +91,7 @@ def header_runs(request: Any, execution: spans.Execution) -> None:
         runs[execution.job.job_id] = execution.span.get_span_context()
 
 
-def body_of(execution: spans.Execution | None, job_id: str) -> tuple[str, tuple[SpanContext, ...]]:
+def body_of(execution: Execution | None, job_id: str) -> tuple[str, tuple[SpanContext, ...]]:
     """Return the group id and known headers of the chord whose body the running job publishes, ('', ()) otherwise."""
     task = get_current_task()
     request = None if task is None else task.request
@@ -141,7 +143,7 @@ def on_replace(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kw
     return result
 
 
-def _continue(signature: Any, execution: spans.Execution) -> None:
+def _continue(signature: Any, execution: Execution) -> None:
     if isinstance(signature, (_chain, group)):
         for member in signature.tasks:
             _continue(member, execution)
