@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import parts
 from celery_overhead import VARIANTS, clean_environment, instrument, provider_for
-from figures import emit, median, table
+from figures import emit, end_cleanly, median, table
 
 PERCENTILES = (50, 90, 99)
 
@@ -73,6 +73,7 @@ def run_one(variant: str, broker: str, jobs: int) -> None:
 
 
 def main() -> None:
+    end_cleanly()
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--quick", action="store_true", help="fewer rounds, for CI")
     options.add_argument("--rounds", type=int)

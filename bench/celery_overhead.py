@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from figures import emit, median, table
+from figures import emit, end_cleanly, median, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,6 +189,7 @@ def measure(variant: str, exporter: str, endpoint: str, jobs: int) -> dict[str, 
 
 
 def main() -> None:
+    end_cleanly()
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--quick", action="store_true", help="fewer rounds, for CI")
     options.add_argument("--rounds", type=int)

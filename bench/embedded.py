@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-from figures import cpu_seconds_of, emit, memory_mb, table
+from figures import cpu_seconds_of, emit, end_cleanly, memory_mb, table
 from job_spans import template
 
 from otjobs.server import Server
@@ -84,6 +84,7 @@ class Load:
 
 
 def main() -> None:
+    end_cleanly()
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--quick", action="store_true", help="ten seconds, for CI")
     options.add_argument("--seconds", type=float)

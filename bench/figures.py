@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import statistics
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +22,11 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     print(f"\n{title}")
     for row in (header, ["-" * width for width in widths], *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def end_cleanly() -> None:
+    """Let SIGTERM unwind this process, so that what it started is stopped too."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def emit(name: str, **figures: Any) -> None:

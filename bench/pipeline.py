@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "colle
 
 import parts
 import wire
-from figures import cpu_seconds_of, emit, median, table
+from figures import cpu_seconds_of, emit, end_cleanly, median, table
 from job_spans import Template, template
 
 from otjobs.store import connect
@@ -130,6 +130,7 @@ class Side:
 
 
 def main() -> None:
+    end_cleanly()
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--quick", action="store_true", help="fewer and smaller rounds, for CI")
     options.add_argument("--rounds", type=int)
