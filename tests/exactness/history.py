@@ -182,8 +182,8 @@ class _Generator:
         if self.chance(0.1):
             self.root(workflow, at, None)  # of a producer that is not instrumented
             return
-        roots = rng.choices((1, 2, 3, 5), (8, 1, 2, 1))[0]
-        if roots > 1 and self.chance(0.7):
+        roots = rng.choices((1, 2, 3, 5), (6, 2, 2, 1))[0]
+        if roots > 1 and self.chance(0.8):
             workflow.roots = roots
         trigger = rng.choice((("request", "/orders/{id}"), ("schedule", "nightly"), ("manual", ""), ("", "")))
         for _ in range(roots):

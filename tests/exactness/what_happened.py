@@ -148,9 +148,12 @@ def undecidable(workflow: Workflow, seen: World, whole: World) -> str:
         if sum(other.attempt == run.attempt for other in job.parent.runs) > 1:
             return "a child of one of several deliveries with the same number"
         after = [r for r in job.parent.runs if r.attempt == run.attempt + 1 and r.redelivered]
-        if not run.own or (run.span_id not in arrived and after):
+        if not run.own or (run.span_id not in arrived and (after or run.observed)):
             return "a child of an attempt that was, or looks, killed before it could report"
     for job in workflow.jobs:
+        for run in job.runs:
+            if run.own and run.observed and run.observed.span_id in arrived and run.span_id not in arrived:
+                return "reported by another process until its own report comes"
         for run, following in zip(job.runs, job.runs[1:], strict=False):
             reported = run.own or run.observed is not None
             outcome = run.outcome if run.own else run.observed.outcome if run.observed else ""
