@@ -12,6 +12,9 @@ import history
 import pytest
 from conftest import OTJOBS, invoke, run
 
+from otjobs.server import Server
+from otjobs.store import connect
+
 GOLDEN = Path(__file__).parent / "golden"
 EVER = ("--since", "520w")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -214,8 +217,6 @@ def test_the_address_stands_before_or_after_the_command_or_in_the_environment(em
 
 
 def test_a_folder_that_is_in_use_is_named(embedded_url):
-    from otjobs.store import connect
-
     store = connect(embedded_url)
     folder = store.query("SELECT path FROM system.disks WHERE name = 'default'").rows[0][0].rstrip("/")
     store.close()
@@ -300,3 +301,20 @@ def test_a_closed_pipe_ends_quietly(embedded_url):
     assert b"Traceback" not in process.stderr.read()
     process.wait(30)
     process.stderr.close()
+
+
+def test_ids_and_names_of_any_characters_are_found_and_break_no_line(tmp_path):
+    odd = ["a'b\\c", "ü\tx", "%41 {x:String}", "--help", "x" * 300]
+    done = (history.T + history.S, 1, {"outcome": "success"})
+    with Server(tmp_path / "data") as server:
+        url = server.endpoints.url
+        store = connect(url)
+        for number, job_id in enumerate(odd):
+            store.insert_spans(list(history.job(f"{number:032x}", "q'1", "t\n2", job_id, history.T, [done])))
+        store.close()
+        for number, job_id in enumerate(odd):
+            found = json.loads(invoke("job", "--json", "--url", url, "--", job_id).out)["jobs"]
+            assert [(one["job"]["job_id"], one["job"]["workflow_id"]) for one in found] == [(job_id, f"{number:032x}")]
+        listed = invoke("jobs", *EVER, "--queue", "q'1", "--type", "t\n2", url=url).out.splitlines()
+        assert len(listed) == 1 + len(odd)
+        assert any(line.endswith("  ü\\tx") for line in listed)
