@@ -47,6 +47,7 @@ class _Sending:
     def __init__(self, app: Any) -> None:
         self.app = app
         self.began_at = jobs.now()
+        """The caller's moment: connecting, too, is part of the publication."""
         self.known = False
         """True once the message was seen."""
         self.dispatch: spans.Dispatch | None = None
@@ -139,6 +140,7 @@ def before_publish(sender: Any = None, headers: Any = None, body: Any = None, **
             job_type=str(sender),
             job_id=job_id,
             queue=_queue(message),
+            enqueued_at=None if state is None else state.began_at,
             due_at=due_at,
             expires_at=timestamp(fields.get("expires")),
             max_attempts=None if state is None else max_attempts(state.app.tasks.get(str(sender))),
