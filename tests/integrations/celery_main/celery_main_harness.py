@@ -43,7 +43,7 @@ class Yard:
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_LOGS_EXPORTER": "none",
             "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "redis",
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]),
             **more,
         }
 
@@ -94,6 +94,7 @@ class Yard:
 
             self._app = Celery("yard", broker=self.broker, backend=self.broker, set_as_current=False)
             self._app.conf.task_default_queue = self.queue
+            self._app.conf.result_backend_transport_options = {"global_keyprefix": self.queue}
         return self._app
 
     def log(self):

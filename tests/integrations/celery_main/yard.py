@@ -20,6 +20,7 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
     worker_pool_restarts=True,
+    result_backend_transport_options={"global_keyprefix": os.environ.get("YARD_QUEUE", "yard")},
     broker_transport_options={"visibility_timeout": 3600},
     **json.loads(os.environ.get("YARD_CONF", "{}")),
 )
