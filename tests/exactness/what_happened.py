@@ -143,8 +143,8 @@ def undecidable(workflow: Workflow, seen: World, whole: World) -> str:
         run = job.parent_run
         if run is None or job.parent is None:
             continue
-        if job.publish_error:
-            return "a child whose publish seemed to have failed"
+        if any(child.publish_error for child in run.children):
+            return "a child whose publish seemed to have failed, or that such a one stands in for"
         if sum(other.attempt == run.attempt for other in job.parent.runs) > 1:
             return "a child of one of several deliveries with the same number"
         after = [r for r in job.parent.runs if r.attempt == run.attempt + 1 and r.redelivered]
