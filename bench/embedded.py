@@ -107,11 +107,12 @@ def main() -> None:
         load.stop()
         took = time.monotonic() - began
         cpu, own = cpu_seconds_of(pid) - cpu, time.process_time() - own
+        peak = memory_mb(pid, "VmHWM")
         store = connect(at.url)
         stored, distinct = store.query("SELECT count(), uniqExact(SpanId) FROM otel_traces").rows[0]
         jobs = store.query("SELECT count() FROM jobs").rows[0][0]
         store.close()
-        peak = memory_mb(pid, "VmHWM")
+        peak_of_queries = memory_mb(pid, "VmHWM")
         lost = load.acknowledged - distinct
     rate = load.acknowledged / took
     met = rate >= GOAL_RATE and peak <= GOAL_MB and lost == 0 and jobs == load.acknowledged // 2
@@ -121,6 +122,7 @@ def main() -> None:
         ["CPU of the server, µs per span", f"{cpu / load.acknowledged * 1e6:.0f}", ""],
         ["CPU of the generator, µs per span", f"{own / load.acknowledged * 1e6:.0f}", ""],
         ["peak memory of the server, MB", f"{peak:.0f}", f"<= {GOAL_MB}"],
+        ["the same after counting all jobs, MB", f"{peak_of_queries:.0f}", ""],
         ["acknowledged spans not stored", str(lost), "0"],
         ["spans stored twice", str(stored - distinct), ""],
         ["jobs in the view, of those sent", f"{jobs:,} of {load.acknowledged // 2:,}", "all"],
@@ -130,7 +132,7 @@ def main() -> None:
     table(f"The embedded server under load for {took:.0f} s", ["figure", "measured", "goal"], rows)
     emit(
         "embedded", seconds=round(took, 1), spans_per_second=round(rate), worst_spans_per_second=round(worst) if worst < 1e12 else None,
-        server_cpu_us_per_span=round(cpu / load.acknowledged * 1e6, 1), peak_mb=round(peak), lost=lost, refused=load.refused, met=met,
+        server_cpu_us_per_span=round(cpu / load.acknowledged * 1e6, 1), peak_mb=round(peak), peak_with_queries_mb=round(peak_of_queries), lost=lost, refused=load.refused, met=met,
     )  # fmt: skip
     if lost or jobs != load.acknowledged // 2:
         raise SystemExit("spans were lost")
