@@ -11,6 +11,7 @@ from otjobs.errors import QueryError
 
 _PARAMETER: Final = re.compile(r"^-- param (\w+) (\S+) = (.*?)(?: -- (.*))?$", re.MULTILINE)
 
+_HEADER: Final = re.compile(r"\A(--[^\n]*\n)+")
 _INCLUDE: Final = re.compile(r"\{include (\w+)(?: (\w+)=([^{}]+))?\}")
 
 
@@ -28,10 +29,12 @@ def fill(sql: str, **names: str) -> str:
         sql = sql.replace("{" + name + "}", value)
 
     def part(match: re.Match[str]) -> str:
-        text = statement("parts", match[1])
+        text = _HEADER.sub("", statement("parts", match[1]))
         return fill(text.replace("{" + match[2] + "}", match[3]) if match[2] else text, **names)
 
-    return _INCLUDE.sub(part, sql)
+    while _INCLUDE.search(sql):  # a value may itself be an include: the innermost first
+        sql = _INCLUDE.sub(part, sql)
+    return sql
 
 
 def split(script: str) -> list[str]:

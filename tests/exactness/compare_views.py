@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from otjobs.store import Store
 
@@ -21,15 +21,6 @@ KEYS = {
     "job_types": ("system", "job_type"),
     "pipeline_health": ("minute",),
     "clock_skew": ("minute", "producer_host", "host"),
-}
-
-# What a view is known to say wrongly, (what is right, what it says); a test of each is expected to fail until mended.
-KNOWN_FAULTS: dict[tuple[str, str], Callable[[Any, Any], bool]] = {
-    ("workflows", "wall_seconds"): lambda right, said: right == 0 and said is not None and said < 0,
-    **{
-        ("workflow_minutes", f"wall_{label}_seconds"): lambda right, said: None not in (right, said) and said < right
-        for label in ("p50", "p90", "p95", "p99")
-    },
 }
 
 # Measured from the present moment: the views' and the model's differ by what lies between the two.
@@ -56,7 +47,7 @@ def same(expected: Any, got: Any, tolerance: float = 1e-9) -> bool:
     return bool(expected == got)
 
 
-def differences(view: str, expected: Sequence[Row], got: Sequence[Row], *, known_faults: bool = True) -> list[str]:
+def differences(view: str, expected: Sequence[Row], got: Sequence[Row]) -> list[str]:
     """Say every difference in words; rows that are missing, too many, or there twice are differences too."""
     keys = KEYS[view]
 
@@ -77,13 +68,8 @@ def differences(view: str, expected: Sequence[Row], got: Sequence[Row], *, known
             f"{view} {key}: {name} is {theirs[0][name]!r}, the model has {value!r}"
             for name, value in ours[0].items()
             if not same(value, theirs[0][name], CLOCKED.get(name, 1e-9))
-            and not (known_faults and KNOWN_FAULTS.get((view, name), _never)(value, theirs[0][name]))
         ]
     return found
-
-
-def _never(right: Any, said: Any) -> bool:
-    return False
 
 
 def compare(
@@ -91,7 +77,6 @@ def compare(
     tables: Mapping[str, Sequence[Row]],
     *,
     instead: Mapping[str, str] | None = None,
-    known_faults: bool = True,
     until: int | None = None,
 ) -> list[str]:
     """Return every difference between the views and the model's tables; `instead` names other sources than the views."""
@@ -100,5 +85,5 @@ def compare(
         source = (instead or {}).get(view, view)
         columns = list(rows[0]) if rows else list(KEYS[view])
         wanted = [row for row in rows if until is None or row.get("minute", 0) + 60 <= until // 10**9]
-        found += differences(view, wanted, read(store, source, columns, until=until), known_faults=known_faults)
+        found += differences(view, wanted, read(store, source, columns, until=until))
     return found

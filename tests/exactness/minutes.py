@@ -90,10 +90,16 @@ def queue_minutes(world: World) -> list[Row]:
 
 
 def minutes_of_waiting(attempt: Attempt, now: int) -> Iterable[int]:
-    """The minutes at whose end t the attempt waits: ready_at <= t < start, or end where it never started."""
+    """The minutes at whose end t the attempt waits: ready_at <= t < start, or end where it never started.
+
+    An attempt of which neither was seen had left by the time the job was first seen to start with a later one.
+    """
     if attempt.ready_at is None or attempt.ready_at > now:
         return ()
     left = attempt.started_at if attempt.started_at is not None else attempt.ended_at
+    later = [a for a in attempt.job.attempts if a.started_at is not None]
+    if left is None and any(a.number > attempt.number for a in later):
+        left = min(a.started_at for a in later)
     first = minute_of(attempt.ready_at - 1)
     last = minute_of(now) if left is None else min(minute_of(left - 1) - 60, minute_of(now))
     return range(first, last + 1, 60)

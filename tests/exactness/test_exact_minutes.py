@@ -45,10 +45,6 @@ def test_the_minutes_are_exact(bench, seed, delivery):
     check(bench, f"seed {seed}, delivered {delivery.__name__}")
 
 
-# Known faults of the views; when one is mended, its mark here goes away.
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="queue_minutes has a row of the minute that has not begun yet"
-)
 def test_no_minute_is_in_the_future(bench):
     while time.time() % 60 > 50:
         time.sleep(1)
@@ -58,11 +54,6 @@ def test_no_minute_is_in_the_future(bench):
     assert bench.store.query("SELECT count() FROM queue_minutes WHERE minute > now()").rows == [(0,)]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="an attempt whose start nobody saw waits for ever, though the next one ran",
-)
 def test_a_redelivered_job_waits_no_longer(bench):
     # Given a job whose first delivery died unseen and whose second one ran to its end, an hour ago
     at = time.time_ns() - 3600 * S

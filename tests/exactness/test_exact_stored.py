@@ -61,11 +61,6 @@ def test_they_stay_right_when_more_arrives(aging_bench, seed):
         assert not differences(aging_bench), "stored"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a stored workflow row is not pending while an attempt below the last one runs",
-)
 def test_a_run_that_became_lost_behind_a_later_attempt(aging_bench):
     # Given a silent first delivery, and a redelivery that was cancelled before it started: the job has ended
     at = time.time_ns() - 3 * 3600 * S
@@ -84,11 +79,6 @@ def test_a_run_that_became_lost_behind_a_later_attempt(aging_bench):
     assert not differences(aging_bench)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a stored minute in which a job became ready is not pending while it may expire",
-)
 def test_a_job_that_expires_while_nothing_arrives(aging_bench):
     # Given a job that waits, and expires in a while
     at = time.time_ns()
@@ -123,11 +113,6 @@ def test_rows_are_read_as_stored(aging_bench):
     assert any("queue_minutes" in line and ": succeeded is" in line for line in wrong)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a view asks twice what is out of date, and an insert between the two answers doubles or hides rows",
-)
 def test_nothing_is_hidden_or_doubled_while_spans_arrive(aging_bench):
     # Given stored rows of a history
     sent = spans_of(generate(5, time.time_ns(), workflows=100))

@@ -169,13 +169,11 @@ def test_the_comparison_notices_counts_of_landing_rows(bench):
     assert wrong[0] < wrong[1]
 
 
-# Known faults of the views; when one is mended, its entry in KNOWN_FAULTS and its mark here go away.
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="clock skew makes wall_seconds negative")
 def test_wall_seconds_is_never_negative(bench):
     spans = spans_of(generate(7, time.time_ns(), workflows=60))
     bench.empty()
     bench.deliver([spans])
-    assert not compare(bench.store, bench.expected().tables, known_faults=False)
+    assert not compare(bench.store, bench.expected().tables)
 
 
 @pytest.mark.xfail(

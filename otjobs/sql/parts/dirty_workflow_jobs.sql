@@ -1,4 +1,7 @@
--- All rows of the jobs of the workflows in {workflows}.
-SELECT * FROM {database}.job_rows
-WHERE hour IN (SELECT arrayJoin(arrayMap(h -> toDateTime(h, 'UTC'), range(toUnixTimestamp(begins), toUnixTimestamp(ends) + 1, 3600))) FROM {workflows})
-    AND workflow_id IN (SELECT workflow_id FROM {workflows})
+-- All rows of the jobs of workflows, given as an array of (hour, hash of the id) in {pairs}, with what the figures of a
+-- workflow need.
+SELECT hour, workflow_id, job_type, job_id, workflow_type, workflow_started_at, trigger, trigger_name, enqueued_at, ended_at,
+    state, attempts, queue_seconds, run_seconds, roots, parent_id, parent_type, parent_attempt, is_last, last_attempt, earlier_settled,
+    own_ended_at, own_dispatched, redelivered, pending
+FROM {database}.job_rows
+WHERE (hour, cityHash64(workflow_id)) IN (SELECT arrayJoin({pairs}))

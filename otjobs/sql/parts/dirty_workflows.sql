@@ -1,6 +1,7 @@
 -- Workflows whose stored row may be out of date: spans of them arrived since it was made (up to the arrival {until}), or
 -- the clock may change it. With the days and the hours their jobs are in.
-SELECT workflow_id, min(day) AS first_day, groupUniqArray(day) AS days, min(first_hour) AS begins, max(last_hour) AS ends
+SELECT workflow_id, min(day) AS first_day, groupUniqArray(day) AS days,
+    arrayMap(h -> toDateTime(h, 'UTC'), range(toUnixTimestamp(min(first_hour)), toUnixTimestamp(max(last_hour)) + 1, 3600)) AS hours
 FROM {database}.workflow_marks
 WHERE workflow_id IN
 (
@@ -10,3 +11,5 @@ WHERE workflow_id IN
     SELECT workflow_id FROM {database}.workflow_rows WHERE pending
 )
 GROUP BY workflow_id
+-- Frozen once one of its jobs may be gone.
+HAVING first_day >= toDate((SELECT jobs_kept_from FROM {database}.horizons))

@@ -1,6 +1,5 @@
 -- What happened in each of the minutes that the expression {minutes} lists, by queue and type, from the attempts of
 -- the hours that the marks name; and for each minute one row with empty names that says when it was computed.
--- An attempt gives an event for its job's dispatch, its start, its end, the moment it was ready, and its last sign of life.
 SELECT
     minute, system, queue, job_type,
     countIf(kind = 'dispatch') AS dispatched,
@@ -33,36 +32,17 @@ SELECT
     countIf(kind = 'start' AND wait < 0) AS negative_waits,
     sumMapIf([(producer_host, host)], [toUInt64(1)], kind = 'start' AND wait < 0) AS skews,
     maxMapIf([(producer_host, host)], [-assumeNotNull(wait)], kind = 'start' AND wait < 0).2 AS skew_seconds,
-    -- A run that has not ended may turn out lost, at its last sign of life.
-    countIf(kind = 'sign') AS pending
+    -- A run that has not ended may turn out lost, at its last sign of life; who waits may turn out to have left.
+    countIf(may_change AND kind IN ('sign', 'ready')) AS pending
 FROM
 (
-    WITH
-        toDateTime64('2106-01-01 00:00:00', 9, 'UTC') AS far,
-        x -> toStartOfMinute(toDateTime(least(assumeNotNull(x), far), 'UTC')) AS minute_of,
-        coalesce(started_at, ended_at, far) AS left_at,
-        -- The last end of a minute before it was left. An end of a minute at or after `ready` is one more nanosecond
-        -- away than a whole minute, hence the nanosecond taken off below.
-        toDateTime(intDiv(toUnixTimestamp64Nano(least(left_at, far)) - 1, 60000000000) * 60, 'UTC') AS last_end,
-        isNotNull(ready_at) AND toUnixTimestamp64Nano(assumeNotNull(ready_at)) <= toUnixTimestamp(last_end) * 1000000000 AS crosses
-    SELECT system, queue, job_type, outcome, queue_seconds, run_seconds, ready_at, started_at, ended_at, trigger, trigger_name,
-        overdue, wait, producer_host, host, last_end AS crossed,
-        arrayJoin(arrayConcat(
-            if(is_last AND isNotNull(enqueued_at), [('dispatch', minute_of(enqueued_at))], []),
-            if(isNotNull(started_at), [('start', minute_of(started_at))], []),
-            if(isNotNull(ended_at), [('end', minute_of(ended_at))], []),
-            if(crosses, [('ready', minute_of(assumeNotNull(ready_at) - toIntervalNanosecond(1)))], []),
-            if(outcome = 'running', [('sign', minute_of(last_sign_at))], []))) AS event,
-        event.1 AS kind, event.2 AS minute
-    FROM {database}.attempt_rows
-    WHERE hour IN (SELECT hour FROM {database}.minute_marks WHERE minute IN (SELECT arrayJoin({minutes})))
-        AND minute IN (SELECT arrayJoin({minutes}))
+    {include minute_events minutes={minutes}}
     UNION ALL
-    SELECT system, queue, job_type, '', NULL, NULL, NULL, NULL, NULL, '', '', 0, NULL, '', '', toDateTime(0, 'UTC'), ('', minute), 'failed dispatch', minute
+    SELECT system, queue, job_type, '', NULL, NULL, NULL, NULL, NULL, '', '', 0, NULL, '', '', 0, toDateTime(0, 'UTC'), ('', minute), 'failed dispatch', minute
     FROM {database}.dispatch_failures FINAL
     WHERE minute IN (SELECT arrayJoin({minutes}))
     UNION ALL
-    SELECT '', '', '', '', NULL, NULL, NULL, NULL, NULL, '', '', 0, NULL, '', '', toDateTime(0, 'UTC'), ('', its_minute), '', its_minute
+    SELECT '', '', '', '', NULL, NULL, NULL, NULL, NULL, '', '', 0, NULL, '', '', 0, toDateTime(0, 'UTC'), ('', its_minute), '', its_minute
     FROM (SELECT arrayJoin({minutes}) AS its_minute)
 )
 GROUP BY minute, system, queue, job_type

@@ -4,7 +4,8 @@
 -- minimum, a maximum or the maximum of a tuple, so a span may arrive again, later, or in another batch.
 --   * Zero, '' and 0 stand for "not seen": every real value is larger.
 --   * Jobs of un-instrumented producers have no enqueue time: NULL in the key, and the partition of 1970.
---   * Key times are kept between 1970 and 2148, the days a partition can name.
+--   * Key times are kept between 1970-01-02 and 2106, the hours the key can name.
+--   * A span for a day whose jobs are gone makes no state: half a job would contradict the figures that were kept.
 --   * `ending` takes all end fields from one span: the report of the process that ran the attempt (2) before that of
 --     an observer (1), then the latest end.
 
@@ -46,13 +47,14 @@ CREATE TABLE IF NOT EXISTS {database}.attempt_states
     trigger_name SimpleAggregateFunction(max, LowCardinality(String)),
     group_id SimpleAggregateFunction(max, String) CODEC(ZSTD(1)),
     label_pairs SimpleAggregateFunction(groupUniqArrayArray, Array(Tuple(String, String))) CODEC(ZSTD(1)),
+    -- Prunes only where no NULL is among the values: rows without enqueue time have the end of the key for themselves.
     INDEX idx_enqueued enqueued_at TYPE minmax GRANULARITY 1,
     INDEX idx_job job_id TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX idx_workflow workflow_id TYPE bloom_filter(0.001) GRANULARITY 1
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(hour)
-ORDER BY (hour, system, queue, job_type, enqueued_at, workflow_id, job_id, attempt)
+ORDER BY (isNull(enqueued_at), hour, system, queue, job_type, enqueued_at, workflow_id, job_id, attempt)
 SETTINGS non_replicated_deduplication_window = 1000, allow_nullable_key = 1, ttl_only_drop_parts = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.attempt_states_mv TO {database}.attempt_states
@@ -121,6 +123,7 @@ SELECT
 FROM {database}.otel_traces
 WHERE a['messaging.operation.type'] IN ('send', 'receive', 'process') AND a['otjobs.job.type'] != '' AND a['messaging.message.id'] != ''
     AND TraceId != '' AND NOT (a['messaging.operation.type'] = 'send' AND StatusCode = 'Error')
+    AND hour >= (SELECT jobs_taken_from FROM {database}.horizons)
 GROUP BY ALL;
 
 -- The newest stored moment of every service: the clock that says whether a silent attempt is lost, so that a silent

@@ -20,6 +20,8 @@ AS WITH
     first_start < far AS has_started,
     max(if(has_started, s.attempt, 0)) OVER job AS last_started,
     max(reported) OVER job AS any_reported,
+    -- When the job was first seen to start: an attempt whose own start nobody saw was gone by then.
+    min(first_start) OVER job AS job_start,
     has_started AND NOT reported AND (last_started > s.attempt
         OR least(moment, clocks[alive.service]) >= alive.at + toIntervalNanosecond(toInt64(3e9 * alive.interval_seconds))) AS is_lost,
     s.expires_at > 0 AND moment > s.expires_at AND s.attempt = 1 AND last_started = 0 AND NOT any_reported AS is_expired
@@ -72,6 +74,9 @@ SELECT
     s.producer AS producer,
     s.producer_host AS producer_host,
     s.label_pairs AS label_pairs,
+    coalesce(started_at, ended_at, if(last_started > s.attempt, job_start, NULL)) AS left_at,
+    -- The clock alone may change it: a run may be lost, a wait may expire.
+    outcome = 'running' OR (outcome = '' AND s.expires_at > 0) AS pending,
     if(beaconed, alive.at, NULL) AS last_sign_at,
     -- A whole beacon is missing: its service went on sending for two intervals, and there is no report of an end.
     toUInt8(beaconed AND NOT reported
@@ -79,7 +84,8 @@ SELECT
     -- Of the job: is this the row of its last attempt?
     s.attempt = max(s.attempt) OVER job AS is_last
 FROM {database}.attempt_states AS s FINAL
-WINDOW job AS (PARTITION BY s.hour, s.system, s.queue, s.job_type, s.enqueued_at, s.workflow_id, s.job_id);
+WHERE s.hour >= (SELECT jobs_kept_from FROM {database}.horizons)
+WINDOW job AS (PARTITION BY isNull(s.enqueued_at), s.hour, s.system, s.queue, s.job_type, s.enqueued_at, s.workflow_id, s.job_id);
 
 CREATE OR REPLACE VIEW {database}.attempts
 DEFINER = {definer} SQL SECURITY DEFINER
@@ -98,7 +104,8 @@ DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH
     now64(9, 'UTC') AS moment,
     argMin(tuple(multiIf(r.attempt = 1, r.ready_at,
-        r.redelivered = 1 AND isNotNull(r.enqueued_at), greatest(assumeNotNull(r.enqueued_at), ifNull(r.due_at, assumeNotNull(r.enqueued_at))),
+        -- Delivered a second time, it is still the first publication.
+        r.redelivered = 1 AND r.attempt = 2 AND isNotNull(r.enqueued_at), greatest(assumeNotNull(r.enqueued_at), ifNull(r.due_at, assumeNotNull(r.enqueued_at))),
         NULL)), r.attempt) OVER job AS first_publication,
     argMin((r.started_at, r.queue_seconds), if(isNull(r.started_at), 100000, r.attempt)) OVER job AS first_start,
     -- Attempts below the last one that have ended, or that a redelivery followed: all of them?
@@ -148,13 +155,14 @@ SELECT
     max(r.roots) OVER job AS roots,
     r.attempt AS last_attempt,
     settled AS earlier_settled,
+    r.pending AS pending,
     r.is_last AS is_last,
     -- Of the attempt of this row:
     r.ended_at AS own_ended_at,
     r.dispatched AS own_dispatched,
     r.redelivered AS redelivered
 FROM {database}.attempt_rows AS r
-WINDOW job AS (PARTITION BY r.hour, r.system, r.queue, r.job_type, r.enqueued_at, r.workflow_id, r.job_id);
+WINDOW job AS (PARTITION BY isNull(r.enqueued_at), r.hour, r.system, r.queue, r.job_type, r.enqueued_at, r.workflow_id, r.job_id);
 
 CREATE OR REPLACE VIEW {database}.jobs
 DEFINER = {definer} SQL SECURITY DEFINER

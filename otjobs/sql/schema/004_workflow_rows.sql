@@ -69,9 +69,10 @@ CREATE OR REPLACE VIEW {database}.dirty_workflows
 DEFINER = {definer} SQL SECURITY DEFINER
 AS {include dirty_workflows until=now64(3, 'UTC')};
 
-CREATE OR REPLACE VIEW {database}.dirty_workflow_jobs
+-- The same as pairs of an hour and the hash of an id, asked once a query: both halves of `workflows` must mean the same.
+CREATE OR REPLACE VIEW {database}.dirty_workflow_hours
 DEFINER = {definer} SQL SECURITY DEFINER
-AS {include dirty_workflow_jobs workflows={database}.dirty_workflows};
+AS SELECT arrayJoin(hours) AS hour, cityHash64(workflow_id) AS id FROM {database}.dirty_workflows;
 
 CREATE OR REPLACE VIEW {database}.workflows
 DEFINER = {definer} SQL SECURITY DEFINER
@@ -79,22 +80,24 @@ AS
 SELECT workflow_id, workflow_id AS trace_id, workflow_type, trigger, trigger_name, started_at, ended_at, complete, jobs, open_jobs,
     failed_jobs, attempts, wall_seconds, queue_seconds, run_seconds
 FROM {database}.workflow_rows FINAL
-WHERE NOT deleted AND day < toDate('2149-06-06') AND workflow_id NOT IN (SELECT workflow_id FROM {database}.dirty_workflows)
+WHERE NOT deleted AND day < toDate('2149-06-06')
+    AND cityHash64(workflow_id) NOT IN (SELECT arrayJoin((SELECT groupArray((hour, id)) FROM {database}.dirty_workflow_hours)).2)
 UNION ALL
 SELECT workflow_id, trace_id, workflow_type, trigger, trigger_name, started_at, ended_at, complete, jobs, open_jobs,
     failed_jobs, attempts, wall_seconds, queue_seconds, run_seconds
-FROM ({include workflow_figures jobs={database}.dirty_workflow_jobs});
+FROM ({include workflow_figures jobs=({include dirty_workflow_jobs pairs=(SELECT groupArray((hour, id)) FROM {database}.dirty_workflow_hours)})});
 
--- Makes the rows that are out of date, those whose spans arrived first first, some 50,000 at a time.
+-- Makes the rows that are out of date, those whose spans arrived first first, some 100,000 at a time.
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.workflow_rows_mv
-REFRESH EVERY 5 SECOND APPEND TO {database}.workflow_rows
+REFRESH EVERY 30 SECOND APPEND TO {database}.workflow_rows
 DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH
     (SELECT settled FROM {database}.workflow_progress) AS made_through,
     (SELECT greatest(max(arrived), made_through) FROM
-        (SELECT arrived FROM {database}.workflow_marks WHERE arrived > made_through ORDER BY arrived LIMIT 50000)) AS bound,
+        (SELECT arrived FROM {database}.workflow_marks WHERE arrived > made_through ORDER BY arrived LIMIT 100000)) AS bound,
     next_workflows AS ({include dirty_workflows until=bound}),
-    next_jobs AS ({include dirty_workflow_jobs workflows=next_workflows})
+    (SELECT groupArray((hour, id)) FROM (SELECT arrayJoin(hours) AS hour, cityHash64(workflow_id) AS id FROM next_workflows)) AS next_pairs,
+    next_jobs AS ({include dirty_workflow_jobs pairs=next_pairs})
 SELECT *, assumeNotNull(bound) AS through, now64(3, 'UTC') AS computed_at
 FROM
 (
@@ -110,3 +113,12 @@ FROM
 )
 ORDER BY day, workflow_id
 SETTINGS max_insert_threads = 1;
+
+-- Backfill: the marks of what was stored before there were any. Spread over twenty seconds, so that one refresh does not
+-- take all; less than the minute within which an arrival counts as unsettled.
+INSERT INTO {database}.workflow_marks
+SELECT toDate(hour) AS day, workflow_id, min(hour) AS first_hour, max(hour) AS last_hour,
+    now64(3, 'UTC') - toIntervalMillisecond(cityHash64(workflow_id) % 20000) AS arrived
+FROM {database}.attempt_states
+GROUP BY day, workflow_id
+SETTINGS max_partitions_per_insert_block = 0;

@@ -114,26 +114,31 @@ GROUP BY minute;
 CREATE OR REPLACE VIEW {database}.dirty_minutes
 DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT marks.minute AS minute, versions.version AS version
-FROM (SELECT minute, max(arrived) AS arrived FROM {database}.minute_marks GROUP BY minute) AS marks
+FROM
+(
+    SELECT minute, max(arrived) AS arrived FROM {database}.minute_marks GROUP BY minute
+    -- Frozen once one of the jobs it was made of may be gone; hour 0 is no job's.
+    HAVING countIf(hour > toDateTime(0, 'UTC') AND hour < (SELECT jobs_kept_from FROM {database}.horizons)) = 0
+) AS marks
 LEFT JOIN {database}.minute_versions AS versions ON marks.minute = versions.minute
 WHERE versions.version < marks.arrived + toIntervalSecond(60)
     OR (marks.minute <= now('UTC') AND versions.version < marks.minute + toIntervalSecond(120))
     OR marks.minute IN (SELECT minute FROM {database}.minute_rows WHERE pending > 0);
 
+-- The stored rows of the newest version of each minute that is not out of date; what is, is asked once a query.
 CREATE OR REPLACE VIEW {database}.current_minutes
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT * EXCEPT computed_at FROM {database}.minute_rows
-WHERE (minute, computed_at) IN (SELECT minute, version FROM {database}.minute_versions)
-    AND minute NOT IN (SELECT minute FROM {database}.dirty_minutes) AND NOT (system = '' AND queue = '' AND job_type = '')
+AS SELECT * EXCEPT computed_at FROM ({include stored_minutes dirty=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
+WHERE NOT (system = '' AND queue = '' AND job_type = '')
 UNION ALL
 SELECT * FROM ({include minute_figures minutes=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
 WHERE NOT (system = '' AND queue = '' AND job_type = '');
 
--- Makes the minutes that are out of date, those with the oldest versions first, 480 at a time.
+-- Makes the minutes that are out of date, those with the oldest versions first, a day of them at a time.
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.minute_rows_mv
-REFRESH EVERY 5 SECOND APPEND TO {database}.minute_rows
+REFRESH EVERY 30 SECOND APPEND TO {database}.minute_rows
 DEFINER = {definer} SQL SECURITY DEFINER
-AS WITH (SELECT groupArray(minute) FROM (SELECT minute FROM {database}.dirty_minutes ORDER BY version, minute LIMIT 480)) AS next_minutes
+AS WITH (SELECT groupArray(minute) FROM (SELECT minute FROM {database}.dirty_minutes ORDER BY version, minute LIMIT 1440)) AS next_minutes
 SELECT *, now64(3, 'UTC') AS computed_at FROM ({include minute_figures minutes=next_minutes})
 ORDER BY minute, system, queue, job_type
 SETTINGS max_insert_threads = 1;
@@ -177,15 +182,20 @@ FROM
     FROM {database}.current_minutes
     WHERE dispatched + dispatch_failed + started + succeeded + failed + retried + expired + cancelled + rejected + lost > 0
     UNION ALL
-    SELECT arrayJoin(arrayMap(m -> toDateTime(m, 'UTC'), range(toUnixTimestamp(ready_minute), least(toUnixTimestamp(crossed), toUnixTimestamp(now()) + 60), 60))) AS minute,
+    SELECT arrayJoin(arrayMap(m -> toDateTime(m, 'UTC'), range(toUnixTimestamp(ready_minute), least(toUnixTimestamp(crossed), toUnixTimestamp(now()) + 1), 60))) AS minute,
         system, queue, job_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n, its_first_ready, [NULL, NULL, NULL, NULL], [NULL, NULL, NULL, NULL], NULL, NULL,
         arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64()),
         arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64())
     FROM
     (
         SELECT minute AS ready_minute, system, queue, job_type, crossed, n, its_first_ready
-        FROM {database}.current_minutes
+        FROM ({include stored_minutes dirty=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
         ARRAY JOIN mapKeys(waits) AS crossed, mapValues(waits) AS n, oldest AS its_first_ready
+        UNION ALL
+        SELECT minute, system, queue, job_type, crossed, count(), min(assumeNotNull(ready_at))
+        FROM ({include minute_events minutes=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
+        WHERE kind = 'ready'
+        GROUP BY minute, system, queue, job_type, crossed
     )
 ) AS e
 GROUP BY minute, system, queue, job_type;
