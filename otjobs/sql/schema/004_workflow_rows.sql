@@ -112,7 +112,7 @@ FROM
     SELECT toDate('2149-06-06'), '', '', '', '', NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL, 0, 0
 )
 ORDER BY day, workflow_id
-SETTINGS max_insert_threads = 1;
+SETTINGS max_insert_threads = 1, max_threads = 1;
 
 -- Backfill: the marks of what was stored before there were any. Spread over twenty seconds, so that one refresh does not
 -- take all; less than the minute within which an arrival counts as unsettled.

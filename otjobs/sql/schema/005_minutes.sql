@@ -141,7 +141,7 @@ DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH (SELECT groupArray(minute) FROM (SELECT minute FROM {database}.dirty_minutes ORDER BY version, minute LIMIT 1440)) AS next_minutes
 SELECT *, now64(3, 'UTC') AS computed_at FROM ({include minute_figures minutes=next_minutes})
 ORDER BY minute, system, queue, job_type
-SETTINGS max_insert_threads = 1;
+SETTINGS max_insert_threads = 1, max_threads = 1;
 
 -- Two kinds of rows meet here: what happened in a minute, and who waited at its end (the running minute: now).
 CREATE OR REPLACE VIEW {database}.queue_minutes
