@@ -18,7 +18,7 @@ from otjobs.testing import capture_jobs
 EXAMPLE = Path(__file__).resolve().parent.parent.parent / "examples" / "redis_lists"
 sys.path.insert(0, str(EXAMPLE))
 
-import lists
+import lists  # noqa: E402  (from the example's folder)
 
 pytestmark = pytest.mark.redis
 

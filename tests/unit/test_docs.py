@@ -1,0 +1,40 @@
+"""The documents name everything there is, and every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from otjobs import attributes, environment_variables
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def test_every_attribute_is_documented():
+    page = (ROOT / "docs/reference/attributes.md").read_text()
+    names = {value for key, value in vars(attributes).items() if key.isupper() and isinstance(value, str)}
+    assert names
+    missing = [name for name in names if f"`{name}" not in page]
+    assert not missing
+
+
+def test_nothing_is_documented_that_is_not_there():
+    page = (ROOT / "docs/reference/attributes.md").read_text()
+    told = set(re.findall(r"^\| `((?:otjobs|messaging|error)\.[a-z_.]+)", page, re.MULTILINE))
+    assert told <= {value for value in vars(attributes).values() if isinstance(value, str)}
+
+
+def test_every_setting_is_documented():
+    page = (ROOT / "docs/reference/settings.md").read_text()
+    names = {name for name in vars(environment_variables) if name.startswith("OTEL_")}
+    assert names == set(re.findall(r"^\| `(OTEL_\w+)`", page, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text())
+    broken = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+    assert not broken
