@@ -51,6 +51,10 @@ def _collector() -> bool:
     return tool("collector").binary().exists()
 
 
+def _bullmq() -> bool:
+    return bool(program("node")) and tool("bullmq").modules().exists()
+
+
 def _chdb() -> bool:
     return importlib.util.find_spec("chdb") is not None
 
@@ -60,11 +64,12 @@ PARTS = {
     "clickhouse": (_library, "make services"),
     "collector": (_collector, "make services (needs Go)"),
     "rabbitmq": (lambda: bool(program("rabbitmq-server")), "python tools/services.py rabbitmq"),
+    "bullmq": (_bullmq, "python tools/services.py bullmq (needs Node.js)"),
     "go": (lambda: bool(program("go")), "install Go 1.25 or newer"),
     "chdb": (_chdb, "pip install 'otjobs[embedded]'"),
 }
-# Too large or too slow to get for `all` to mean them: they fail only when named.
-OPTIONAL = frozenset({"rabbitmq"})
+# Too large or too much to ask for `all` to mean them: they fail only when named.
+OPTIONAL = frozenset({"rabbitmq", "bullmq"})
 
 
 def required(part: str) -> bool:

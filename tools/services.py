@@ -1,7 +1,7 @@
 """`make services`: get every real part this platform offers, and say what is there.
 
 Parts named on the command line are got; without a name: clickhouse, collector, redis.
-RabbitMQ is larger and asked for by name: `python tools/services.py rabbitmq`.
+Asked for by name: RabbitMQ, which is large, and BullMQ, which needs Node.js (`python tools/services.py bullmq`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import bullmq
 import clickhouse
 import packages
 
@@ -21,6 +22,7 @@ PARTS = {
     "rabbitmq": lambda: packages.install("rabbitmq-server", "rabbitmq-server"),
     "clickhouse": clickhouse.fetch,
     "collector": collector.build,
+    "bullmq": bullmq.fetch,
 }
 
 

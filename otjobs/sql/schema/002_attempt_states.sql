@@ -46,6 +46,8 @@ CREATE TABLE IF NOT EXISTS {database}.attempt_states
     trigger SimpleAggregateFunction(max, LowCardinality(String)),
     trigger_name SimpleAggregateFunction(max, LowCardinality(String)),
     group_id SimpleAggregateFunction(max, String) CODEC(ZSTD(1)),
+    -- Of other instrumentations (see 007_foreign.sql). 0: it is ours, 1: when it was ready is not told, 2: it is, 3: gone.
+    pairing SimpleAggregateFunction(max, UInt8),
     label_pairs SimpleAggregateFunction(groupUniqArrayArray, Array(Tuple(String, String))) CODEC(ZSTD(1)),
     -- Prunes only where no NULL is among the values: rows without enqueue time have the end of the key for themselves.
     INDEX idx_enqueued enqueued_at TYPE minmax GRANULARITY 1,

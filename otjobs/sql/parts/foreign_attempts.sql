@@ -1,0 +1,129 @@
+-- What the traces in {fresh} tell of attempts, as rows of `attempt_states`.
+-- Each layer, from the innermost, looks at all rows that share something: a publication, the run around a publication,
+-- a job. A tuple's name says what it tells of: `made` and `origin` of a publication, `around` and `latest` of a run. (A name
+-- that is used often gets a layer of its own: it would be analysed anew for each use.)
+-- Why right in any order: the more spans are known, the larger a column gets, or the row goes over to another key.
+WITH
+    toDateTime64(0, 9, 'UTC') AS never,
+    toDateTime64('2261-01-01 00:00:00', 9, 'UTC') AS far
+SELECT
+    toStartOfHour(toDateTime(ifNull(enqueued_at, job_began), 'UTC')) AS hour,
+    system, queue, job_type, enqueued_at, workflow_id, job_id, attempt,
+    multiIf(attempt = 1, never, system = 'bullmq', before.2, system IN ('celery', 'taskiq'), published, never) AS published_at,
+    due AS due_at,
+    if(has_started, began, far) AS started_at,
+    far AS observed_started_at,
+    -- An end that leaves open what it was: the last that is known of the run.
+    if(has_started AND outcome = '',
+        (latest.1, 1e9, latest.7, latest.8, latest.9, latest.10, latest.11, latest.2, latest.12),
+        (never, 0., '', '', '', '', '', '', '')) AS alive,
+    if(outcome != '',
+        (toUInt8(2), latest.1, latest.2, outcome, if(outcome = 'success', '', latest.6), toUInt8(0), toUInt32(0), latest.7, latest.8,
+            latest.9, latest.10, latest.11, latest.12, -1.),
+        (toUInt8(0), never, '', '', '', toUInt8(0), toUInt32(0), '', '', '', '', '', '', 0.)) AS ending,
+    latest.13 AS max_attempts,
+    producer, producer_host,
+    parent.1 AS parent_id, parent.2 AS parent_type, parent.3 AS parent_attempt,
+    -- Is it told when the attempt was ready, or may a delay have been asked for that no span tells of?
+    toUInt8(if(delayed OR (system = 'celery' AND NOT has_started) OR (system = 'bullmq' AND before.1 != 'retry'), 1, 2)) AS pairing
+FROM
+(
+    SELECT *,
+        any((verdict, verdict_at)) OVER (PARTITION BY workflow_id, system, scope, job_id ORDER BY attempt RANGE BETWEEN 1 PRECEDING AND 1 PRECEDING) AS before,
+        multiIf(
+            NOT has_started, '',
+            verdict = 'complete', 'success',
+            verdict = 'fail', 'failure',
+            verdict IN ('retry', 'delay'), 'retry',
+            system = 'celery' AND said != '', said,
+            said IN ('failed', 'failure', '') AND highest > attempt, 'retry',
+            -- TaskIQ's retry middleware counts the failures it deals with before the span ends.
+            system = 'taskiq' AND said = 'failed' AND retries < attempt, 'failure',
+            system = 'taskiq' AND said IN ('failed', 'failure') AND retries >= attempt AND most > 0, if(retries < most, 'retry', 'failure'),
+            -- Whether it failed for good is not told.
+            said = 'failed', '',
+            said) AS outcome
+    FROM
+    (
+        -- Runs with one number, such as those of a message delivered twice, are one: the earliest start, the latest end.
+        SELECT workflow_id, system, scope, job_id, number AS attempt,
+            any(first) AS first_publication,
+            any(first_run) AS first_start,
+            nullIf(first_publication.1, toDateTime64(0, 9, 'UTC')) AS enqueued_at,
+            if(isNull(enqueued_at), first_start.2, first_publication.3) AS queue,
+            if(first_publication.4 != '', first_publication.4, first_start.3) AS job_type,
+            first_start.1 AS job_began,
+            first_publication.5 AS producer,
+            first_publication.6 AS producer_host,
+            first_publication.7 AS parent,
+            any(highest_number) AS highest,
+            max(role) = 2 AS has_started,
+            minIf(g.began, role = 2) AS began,
+            maxIf(origin.1, role = 2) AS published,
+            max(due_at) AS due,
+            max(g.delayed) AS delayed,
+            maxIf(run, role = 2) AS latest,
+            latest.3 AS said, latest.4 AS verdict, latest.5 AS verdict_at, latest.13 AS most, latest.14 AS retries
+        FROM
+        (
+            SELECT *,
+                -- The job's first publication, and its first run.
+                argMinIf(origin, (origin.1, origin.2), is_first AND origin.1 > toDateTime64(0, 9, 'UTC')) OVER job AS first,
+                argMinIf((began, toString(queue), toString(job_type)), (began, span_id), role = 2) OVER job AS first_run,
+                max(number) OVER job AS highest_number
+            FROM
+            (
+                SELECT *,
+                    if(role = 1, made, maxIf(made, role = 1) OVER (PARTITION BY workflow_id, system, publication)) AS origin,
+                    if(role = 1, number = 1 AND NOT batch, number = 1 OR system NOT IN ('celery', 'taskiq')) AS is_first,
+                    (ended, span_id, toString(said), toString(verdict), verdict_at, toString(error_type), toString(worker), toString(service),
+                        toString(release), toString(host), trace_id, toString(queue), max_attempts, retries) AS run
+                FROM
+                (
+                    SELECT *,
+                        toUInt16(if(is_retry, greatest(told, around.3 + 1), told)) AS number,
+                        -- Of several messages handled in one run, nobody knows which one a publication came of.
+                        (began, span_id, toString(queue), toString(job_type), toString(service), toString(host),
+                            if(role = 1 AND runs_around = 1 AND NOT is_retry, (around.1, around.2, around.3), ('', '', toUInt16(0)))) AS made
+                    FROM
+                    (
+                        SELECT *, role = 1 AND (around.1, around.4, around.5) = (job_id, toString(system), toString(scope)) AS is_retry
+                        FROM
+                        (
+                            SELECT *,
+                                maxIf((job_id, toString(job_type), told, toString(system), toString(scope)), role = 2) OVER place AS around,
+                                countIf(role = 2) OVER place AS runs_around
+                            FROM
+                            (
+                                SELECT *,
+                                    multiIf(message_id != '', message_id, published_id != '', published_id, publication != '' AND NOT of_batch, publication, span_id) AS job_id,
+                                    toUInt16(multiIf(
+                                        attempt > 0, attempt,
+                                        role = 1, if(system = 'celery', greatest(run_attempt, 1), 1),
+                                        published_attempt > 0, published_attempt,
+                                        system = 'taskiq', greatest(retries, 1),
+                                        1)) AS told
+                                FROM
+                                (
+                                    SELECT *,
+                                        if(system = 'bullmq', queue, '') AS scope,
+                                        maxIf(message_id, role = 1) OVER from_publication AS published_id,
+                                        maxIf(batch, role = 1) OVER from_publication AS of_batch,
+                                        maxIf(attempt, role = 1) OVER from_publication AS published_attempt,
+                                        minIf(attempt, role = 2) OVER from_publication AS run_attempt
+                                    FROM ({include foreign_traces fresh={fresh}})
+                                    WHERE role > 0
+                                    WINDOW from_publication AS (PARTITION BY workflow_id, system, publication)
+                                )
+                            )
+                            WINDOW place AS (PARTITION BY workflow_id, if(role = 1, parent_span_id, span_id))
+                        )
+                    )
+                )
+            )
+            WINDOW job AS (PARTITION BY workflow_id, system, scope, job_id)
+        ) AS g
+        WHERE role = 2 OR (number = 1 AND NOT batch AND NOT failed)
+        GROUP BY workflow_id, system, scope, job_id, number
+    )
+)

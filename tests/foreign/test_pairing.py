@@ -1,0 +1,226 @@
+"""Two halves become one job, whatever order, number of copies and batches they arrive in."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from conftest import empty
+from stock import bull, celery_run, celery_send, message, new_id, taskiq_run, taskiq_send
+
+JOBS = (
+    "SELECT system, queue, job_type, job_id, workflow_id, parent_id, parent_type, enqueued_at, ready_at, started_at, ended_at, state, attempts, "
+    "round(delay_seconds, 3), round(queue_seconds, 3), round(run_seconds, 3), error_type, worker, service, producer FROM jobs ORDER BY ALL"
+)
+ATTEMPTS = (
+    "SELECT system, job_id, attempt, published_at, ready_at, started_at, ended_at, round(queue_seconds, 3), round(run_seconds, 3), outcome, error_type, "
+    "worker, host, service, release, trace_id, span_id, parent_id FROM attempts ORDER BY ALL"
+)
+WORKFLOWS = "SELECT * FROM workflows ORDER BY ALL"
+MINUTES = "SELECT * EXCEPT (queue_state, run_state, oldest_wait_seconds) FROM queue_minutes ORDER BY ALL"
+
+
+def trace(n):
+    return f"{n:032x}"
+
+
+def celery():
+    """A job that retries with a delay and publishes another one; a job with an ETA that fails; one that waits."""
+    a, b, c, d, child = new_id(), new_id(), new_id(), new_id(), new_id()
+    return [
+        celery_send("job-1", 0, span_id=a, trace=trace(1), service="web"),
+        celery_run(
+            "job-1", 1, 3, state="RETRY", error="GatewayTimeout", span_id=b, parent=a, trace=trace(1), service="worker"
+        ),
+        celery_send("job-1", 2.5, span_id=c, parent=b, trace=trace(1), service="worker"),
+        celery_run("job-1", 7, 9, retries=1, eta=5.5, span_id=d, parent=c, trace=trace(1), service="worker"),
+        celery_send("job-2", 8, task="report", queue="slow", span_id=child, parent=d, trace=trace(1), service="worker"),
+        celery_run("job-2", 8.5, 70, task="report", queue="slow", parent=child, trace=trace(1), service="worker"),
+        celery_send("job-3", 100, span_id="e" * 16, trace=trace(2), service="web"),
+        celery_run(
+            "job-3",
+            131,
+            132,
+            state="FAILURE",
+            error="KeyError",
+            eta=130,
+            parent="e" * 16,
+            trace=trace(2),
+            service="worker",
+        ),
+        celery_send("job-4", 200, trace=trace(3), service="web"),
+    ]
+
+
+def taskiq():
+    """With retry_on_error: two failures and a success, and three failures; without: a success and a failure."""
+    sends, runs = [new_id() for _ in range(8)], [new_id() for _ in range(8)]
+    on = {"taskiq.retry_on_error": "true", "taskiq.max_retries": "3"}
+    found = []
+    for n, last in enumerate((None, "still bad")):
+        s, r, at = sends[3 * n :], runs[3 * n :], 100 * n
+        job = f"{n:032x}"
+        for attempt in (1, 2, 3):
+            failed = attempt < 3 or last is not None
+            found += [
+                taskiq_send(
+                    job,
+                    at + 10 * attempt,
+                    retries=attempt - 1,
+                    labels=on,
+                    span_id=s[attempt - 1],
+                    parent=r[attempt - 2] if attempt > 1 else "",
+                    trace=trace(10 + n),
+                ),
+                taskiq_run(
+                    at + 10 * attempt + 2,
+                    at + 10 * attempt + 5,
+                    labels=on,
+                    counted=attempt if failed else attempt - 1,
+                    reason="bad" if failed else None,
+                    span_id=r[attempt - 1],
+                    parent=s[attempt - 1],
+                    trace=trace(10 + n),
+                ),
+            ]
+    return [
+        *found,
+        taskiq_send("c" * 32, 300, span_id=sends[6], trace=trace(12)),
+        taskiq_run(301, 302, parent=sends[6], trace=trace(12)),
+        taskiq_send("d" * 32, 310, span_id=sends[7], trace=trace(13)),
+        taskiq_run(311, 314, error="ValueError", parent=sends[7], trace=trace(13)),
+    ]
+
+
+def bullmq():
+    """Small ids in two queues; a retry at once, one with backoff, a final failure, a bulk of two."""
+    add, first, second, third, other, bulk = (new_id() for _ in range(6))
+    t = trace(20)
+    return [
+        bull("Producer", "add", 0, 0.1, job="4", span_id=add, trace=t),
+        bull(
+            "Consumer", "process", 1, 2, job="4", attempt=1, events=["job failed"], span_id=first, parent=add, trace=t
+        ),
+        bull("Internal", "retry", 1.8, 1.9, job="4", parent=first, trace=t),
+        bull(
+            "Consumer",
+            "process",
+            2.4,
+            3,
+            job="4",
+            attempt=2,
+            events=["job failed"],
+            span_id=second,
+            parent=add,
+            trace=t,
+        ),
+        bull("Internal", "delay", 2.8, 2.9, job="4", parent=second, trace=t),
+        bull(
+            "Consumer", "process", 8, 9, job="4", attempt=3, events=["job failed"], span_id=third, parent=add, trace=t
+        ),
+        bull("Internal", "fail", 8.8, 8.9, job="4", parent=third, trace=t),
+        bull("Producer", "add", 5, 5.1, job="4", queue="reports", name="export", span_id=other, trace=t),
+        bull(
+            "Consumer",
+            "process",
+            5.05,
+            6,
+            job="4",
+            queue="reports",
+            name="export",
+            attempt=1,
+            events=["job completed"],
+            parent=other,
+            trace=t,
+        ),
+        bull("Producer", "addBulk", 20, 20.1, span_id=bulk, trace=trace(21)),
+        bull("Consumer", "process", 21, 22, job="7", attempt=1, events=["job completed"], parent=bulk, trace=trace(21)),
+        bull("Consumer", "process", 22, 23, job="8", attempt=1, events=["job completed"], parent=bulk, trace=trace(21)),
+    ]
+
+
+def plain():
+    """By parent without an id, by link from another trace, by id where a span lies between; and one that failed to be sent."""
+    sent, linked, between, around = (new_id() for _ in range(4))
+    return [
+        message("Producer", "send", 0, 0.1, span_id=sent, trace=trace(30), service="shop"),
+        message("Consumer", "process", 4, 6, span_id=around, parent=sent, trace=trace(30), service="billing"),
+        message(
+            "Producer",
+            "create",
+            5,
+            5.1,
+            system="aws_sqs",
+            queue="mails",
+            message_id="m-1",
+            span_id=linked,
+            parent=around,
+            trace=trace(30),
+            service="billing",
+        ),
+        message(
+            "Consumer",
+            "process",
+            9,
+            10,
+            system="aws_sqs",
+            queue="mails",
+            message_id="m-1",
+            links=[(trace(30), linked)],
+            trace=trace(31),
+            error="Refused",
+        ),
+        message("Producer", "publish", 50, 50.1, system="kafka", queue="log", message_id="k-1", trace=trace(32)),
+        message(
+            "Consumer",
+            "process",
+            52,
+            53,
+            system="kafka",
+            queue="log",
+            message_id="k-1",
+            parent=between,
+            trace=trace(32),
+        ),
+        message(
+            "Client",
+            "receive",
+            51,
+            51.5,
+            system="kafka",
+            queue="log",
+            message_id="k-1",
+            span_id=between,
+            trace=trace(32),
+        ),
+        message("Producer", "send", 60, 61, span_id=new_id(), trace=trace(33), error="NoBroker"),
+    ]
+
+
+HISTORIES = {"celery": celery, "taskiq": taskiq, "bullmq": bullmq, "plain": plain}
+
+
+def figures(store):
+    return [store.query(text).rows for text in (JOBS, ATTEMPTS, WORKFLOWS, MINUTES)]
+
+
+def deliver(store, spans, rng, batches=4):
+    """Each span one to five times, shuffled, in a few batches."""
+    copies = [one for one in spans for _ in range(rng.randint(1, 5))]
+    rng.shuffle(copies)
+    edges = sorted(rng.randint(0, len(copies)) for _ in range(batches - 1))
+    for a, z in zip([0, *edges], [*edges, len(copies)], strict=True):
+        if a < z:
+            store.insert_spans(copies[a:z])
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_any_delivery_gives_what_one_gives(store, name):
+    spans = HISTORIES[name]()
+    store.insert_spans(spans)
+    expected = figures(store)
+    assert len(expected[0]) > 1
+    for seed in range(2):
+        empty(store)
+        deliver(store, spans, random.Random(f"{name}{seed}"))
+        assert figures(store) == expected
