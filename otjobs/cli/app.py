@@ -16,6 +16,7 @@ import click
 from otjobs._version import __version__
 from otjobs.errors import OtjobsError, StoreError
 from otjobs.store import connect
+from otjobs.store.migrate import refuse_newer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,6 +96,8 @@ def opened(*, needs_schema: bool = True) -> Iterator[Store]:
                 f"the database {store.database} at {store.url} has no tables of otjobs yet; "
                 "make them with: otjobs migrate"
             )
+        if needs_schema:
+            refuse_newer(store)
         yield store
     finally:
         store.close()
@@ -127,9 +130,9 @@ def keep_layout(text: str) -> str:
 
 
 def _register() -> None:
-    from otjobs.cli import demo, doctor, lists, migrate, single, sql, up
+    from otjobs.cli import demo, doctor, forget, lists, migrate, rebuild, single, sql, up
 
-    for module in (demo, up, migrate, doctor, lists, single, sql):
+    for module in (demo, up, migrate, rebuild, forget, doctor, lists, single, sql):
         for command in module.COMMANDS:
             command.help = keep_layout(command.help or "")
             cli.add_command(command)

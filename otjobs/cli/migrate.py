@@ -1,13 +1,41 @@
-"""`otjobs migrate`: tables and views of this version."""
+"""`otjobs migrate`: tables and views of this version, how long they are kept, and who may use them."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from otjobs.cli.app import json_option, opened, url_option
+from otjobs.cli.screen import Column, Screen
 from otjobs.cli.values import document
+from otjobs.errors import ConfigurationError
 from otjobs.store.migrate import applied, migrations
 from otjobs.store.migrate import migrate as bring_up
+from otjobs.store.retention import LAYERS, days, horizons, keep, retention
+from otjobs.store.roles import PASSWORDS, grant, users_xml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otjobs.store import Store
+
+_KEPT = (Column("layer", "LAYER"), Column("keep", "KEPT"), Column("since", "ALL THERE SINCE"))
+_WHAT = {
+    "spans": "Spans, as they arrived",
+    "jobs": "Jobs and attempts",
+    "workflows": "Rows of workflows, which stay as they were once their jobs go",
+    "minutes": "Minute tables, which stay as they were once their jobs go",
+}
+
+
+def _keep_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for layer in reversed(LAYERS):
+        text = f"{_WHAT[layer]}: how long to keep them, like 14d, 8w, 2y or forever."
+        command = click.option(f"--keep-{layer}", metavar="TIME", help=text)(command)
+    return command
 
 
 @click.command()
@@ -18,28 +46,113 @@ from otjobs.store.migrate import migrate as bring_up
     metavar="ACCOUNT",
     help="The permanent account with whose rights the views run.",
 )
+@_keep_options
+@click.option("--show", is_flag=True, help="Change nothing; show the version and how long everything is kept.")
+@click.option("--roles", is_flag=True, help="Make the accounts otjobs_writer and otjobs_reader, too.")
+@click.option(
+    "--writer-password-env",
+    default=PASSWORDS["writer"],
+    show_default=True,
+    metavar="NAME",
+    help="The environment variable with the writer's password.",
+)
+@click.option(
+    "--reader-password-env",
+    default=PASSWORDS["reader"],
+    show_default=True,
+    metavar="NAME",
+    help="The environment variable with the reader's password.",
+)
+@click.option(
+    "--roles-xml",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the accounts as a users.d file for a server that is configured by files, and do nothing else.",
+)
 @json_option
 @url_option
-def migrate(definer: str, as_json: bool) -> None:
-    """Make or update the tables and views.
+def migrate(
+    definer: str,
+    show: bool,
+    roles: bool,
+    writer_password_env: str,
+    reader_password_env: str,
+    roles_xml: Path | None,
+    as_json: bool,
+    **kept: str | None,
+) -> None:
+    """Make or update the tables and views, set how long they are kept, and who may use them.
 
     A second call changes nothing. The database is made if it is not there. One that a newer otjobs has migrated is
-    refused. `otjobs up` does this by itself.
+    refused. `otjobs up` does this by itself. What is not named keeps its retention.
 
-    Example:
+    Examples:
       otjobs migrate --url http://default:secret@clickhouse:8123/otjobs
+      otjobs migrate --keep-spans 14d --keep-jobs 90d --keep-minutes 2y
+      otjobs migrate --show
+      OTJOBS_WRITER_PASSWORD=... OTJOBS_READER_PASSWORD=... otjobs migrate --roles
+      otjobs migrate --roles-xml /etc/clickhouse-server/users.d/otjobs.xml
     """
-    with opened(needs_schema=False) as store:
+    passwords = {"writer": writer_password_env, "reader": reader_password_env}
+    if roles_xml is not None:
+        roles_xml.write_text(users_xml(passwords), encoding="utf-8")
+        if not as_json:
+            click.echo(f"wrote {roles_xml}; the server reads the passwords from its environment")
+        return
+    wanted = {layer: days(text) for layer in LAYERS if (text := kept[f"keep_{layer}"]) is not None}
+    secrets = {role: _secret(name) for role, name in passwords.items()} if roles else {}
+    with opened(needs_schema=show) as store:
+        if show:
+            _show(store, as_json=as_json)
+            return
         done = bring_up(store, definer=definer)
-        names = {version: name for version, name, _ in migrations()}
+        changed = keep(store, wanted, again=bool(done))
+        if roles:
+            grant(store, secrets)
         now = max(applied(store), default=0)
         if as_json:
-            click.echo(document({"database": store.database, "applied": done, "version": now}))
+            found = {"database": store.database, "applied": done, "version": now}
+            click.echo(document({**found, "keep_days": retention(store)}))
             return
+        names = {version: name for version, name, _ in migrations()}
         for version in done:
             click.echo(f"applied {version:03d} {names[version]}")
+        for layer in changed:
+            click.echo(f"keeps {layer} {_length(changed[layer])}")
+        for role in secrets:
+            click.echo(f"account otjobs_{role} is ready")
         state = "is now" if done else "was already"
         click.echo(f"database {store.database} at {store.url} {state} at schema version {now}")
+
+
+def _secret(name: str) -> str:
+    found = os.environ.get(name)
+    if not found:
+        raise ConfigurationError(f"the environment variable {name} holds no password; set it, then call this again")
+    return found
+
+
+def _length(length: int) -> str:
+    return f"for {length} days" if length else "for ever"
+
+
+def _show(store: Store, *, as_json: bool) -> None:
+    kept, since = retention(store), horizons(store)
+    starts = {"spans": since.spans_kept_from, "jobs": since.jobs_kept_from}
+    version = max(applied(store), default=0)
+    if as_json:
+        click.echo(document({"database": store.database, "version": version, "keep_days": kept, "kept_from": starts}))
+        return
+    click.echo(f"database {store.database} at {store.url}, schema version {version}")
+    rows = [
+        {
+            "layer": layer,
+            "keep": _length(length),
+            "since": f"{starts[layer]:%Y-%m-%d}" if layer in starts and starts[layer].year > 1970 else "",
+        }
+        for layer, length in kept.items()
+    ]
+    Screen().table(_KEPT, rows)
 
 
 COMMANDS = (migrate,)

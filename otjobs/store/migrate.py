@@ -7,6 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from otjobs.errors import ConfigurationError, NewerSchemaError
+from otjobs.store.derive import backfill
 from otjobs.store.text import fill, split, statement
 
 if TYPE_CHECKING:
@@ -50,24 +51,39 @@ def migrate(store: Store, *, definer: str = "CURRENT_USER") -> list[int]:
     """
     if not _ACCOUNT.fullmatch(definer):
         raise ConfigurationError(f"{definer!r} is no account name")
-    known = migrations()
+    refuse_newer(store)
     have = applied(store)
-    newest = max((version for version, _, _ in known), default=0)
-    if have and max(have) > newest:
-        raise NewerSchemaError(
-            f"the database {store.database} has schema version {max(have)}, this otjobs knows {newest}; "
-            "upgrade with: pip install --upgrade otjobs"
-        )
     store.command(fill(statement("store", "create_database"), database=store.database))
     store.command(fill(statement("store", "create_versions"), database=store.database))
     store._use()  # noqa: SLF001  (the database may be new)
     done = []
-    for version, name, script in known:
+    for version, name, script in migrations():
         if version in have:
             continue
-        for sql in split(script):
-            store.command(fill(sql, database=store.database, definer=definer))
-        added = statement("store", "add_version")
-        store.command(fill(added, database=store.database, version=str(version), name=name))
+        apply(store, version, name, script, definer=definer)
         done.append(version)
     return done
+
+
+def apply(store: Store, version: int, name: str, script: str, *, definer: str = "CURRENT_USER") -> None:
+    """Apply one migration; doing it again, or twice at once, changes nothing."""
+    for sql in split(script):
+        store.command(fill(sql, database=store.database, definer=definer))
+    backfill(store, script)
+    added = statement("store", "add_version")
+    store.command(fill(added, database=store.database, version=str(version), name=name))
+
+
+def refuse_newer(store: Store) -> None:
+    """Refuse a database whose schema this otjobs does not know.
+
+    Raises:
+        NewerSchemaError: a newer otjobs has migrated it.
+    """
+    have = max(applied(store), default=0)
+    newest = max(version for version, _, _ in migrations())
+    if have > newest:
+        raise NewerSchemaError(
+            f"the database {store.database} has schema version {have}, this otjobs knows {newest}; "
+            "upgrade with: pip install --upgrade otjobs"
+        )

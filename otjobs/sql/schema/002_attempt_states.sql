@@ -147,3 +147,7 @@ AS SELECT
         toUnixTimestamp64Nano(Timestamp) + if(Duration > 315360000000000000, 0, toInt64(Duration)), 'UTC')) AS newest
 FROM {database}.otel_traces
 GROUP BY service;
+
+-- What was stored before there were these tables.
+-- backfill attempt_states_mv
+-- backfill service_clock_mv

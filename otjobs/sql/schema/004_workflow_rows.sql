@@ -114,11 +114,6 @@ FROM
 ORDER BY day, workflow_id
 SETTINGS max_insert_threads = 1, max_threads = 1;
 
--- Backfill: the marks of what was stored before there were any. Spread over twenty seconds, so that one refresh does not
--- take all; less than the minute within which an arrival counts as unsettled.
-INSERT INTO {database}.workflow_marks
-SELECT toDate(hour) AS day, workflow_id, min(hour) AS first_hour, max(hour) AS last_hour,
-    now64(3, 'UTC') - toIntervalMillisecond(cityHash64(workflow_id) % 20000) AS arrived
-FROM {database}.attempt_states
-GROUP BY day, workflow_id
-SETTINGS max_partitions_per_insert_block = 0;
+-- What was stored before there were marks. Spread over twenty seconds, so that one refresh does not take all; that is
+-- less than the minute within which an arrival counts as unsettled.
+-- backfill workflow_marks_mv with arrived - toIntervalMillisecond(cityHash64(workflow_id) % 20000) AS arrived

@@ -254,4 +254,8 @@ FROM
     FROM {database}.current_minutes AS c
     GROUP BY system, job_type, minute
 ) AS m
-GROUP BY system, job_type
+GROUP BY system, job_type;
+
+-- What was stored before there were these tables.
+-- backfill dispatch_failures_mv
+-- backfill minute_marks_mv

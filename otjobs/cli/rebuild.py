@@ -1,0 +1,89 @@
+"""`otjobs rebuild`: derived tables made again from the stored spans."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from otjobs.cli.app import json_option, opened, url_option
+from otjobs.cli.screen import Column, Screen
+from otjobs.cli.values import document
+from otjobs.store.rebuild import TABLES, plan
+from otjobs.store.rebuild import rebuild as make_again
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+_COLUMNS = (
+    Column("day", "DAY"),
+    Column("table", "TABLE"),
+    Column("before", "ROWS BEFORE", "count"),
+    Column("after", "ROWS AFTER", "count"),
+)
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+
+
+@click.command()
+@click.option("--from", "first", type=_DAY, metavar="DAY", help="The first day of jobs, like 2026-11-01 (UTC).")
+@click.option("--to", "last", type=_DAY, metavar="DAY", help="The last day. Default: today.")
+@click.option(
+    "--table",
+    "tables",
+    type=click.Choice(TABLES),
+    multiple=True,
+    help="Only this table, and what is made of it; may be given several times. Default: all.",
+)
+@json_option
+@url_option
+def rebuild(first: datetime | None, last: datetime | None, tables: tuple[str, ...], as_json: bool) -> None:
+    """Make the derived tables again from the stored spans.
+
+    For a day whose figures you do not trust: attempts, workflows and minutes are computed anew, and take the place of
+    the old ones at once. Services, readers and the collector go on meanwhile. Call it again after an interruption, and
+    it goes on. A day is that on which jobs were enqueued. Days whose spans are partly gone are refused. Without --from
+    and --to: all days that can be.
+
+    Examples:
+      otjobs rebuild --from 2026-11-01 --to 2026-11-03
+      otjobs rebuild --from 2026-11-02 --to 2026-11-02 --table minute_rows
+    """
+    with opened() as store:
+        days = plan(store, first.date() if first else None, last.date() if last else None)
+        with _progress() as report:
+            counts = make_again(store, days, tables or TABLES, report=report)
+    rows = [asdict(count) for count in counts]
+    if as_json:
+        click.echo(document({"days": [str(day) for day in days], "counts": rows}))
+        return
+    if not rows:
+        click.echo("there is nothing to rebuild: no span is stored")
+        return
+    Screen().table(_COLUMNS, rows)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Give what reports how far it got: a bar on a terminal, nothing in a pipe; on standard error."""
+    columns: tuple[Any, ...] = (
+        TextColumn("{task.description:16}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("rebuild", total=None)
+
+        def report(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total)
+
+        yield report
+
+
+COMMANDS = (rebuild,)

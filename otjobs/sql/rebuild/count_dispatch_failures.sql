@@ -1,0 +1,1 @@
+SELECT count() FROM {database}.dispatch_failures FINAL WHERE toDate(minute) = {day:Date}

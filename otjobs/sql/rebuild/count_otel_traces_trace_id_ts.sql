@@ -1,0 +1,1 @@
+SELECT count() FROM {database}.otel_traces_trace_id_ts FINAL

@@ -1,0 +1,1 @@
+SELECT count() FROM {database}.service_clock FINAL

@@ -1,0 +1,1 @@
+SELECT count() FROM {database}.workflow_marks FINAL WHERE day = {day:Date}

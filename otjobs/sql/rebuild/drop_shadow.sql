@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS {database}.rebuild_{table} SYNC

@@ -1,0 +1,2 @@
+INSERT INTO {database}.dispatch_failures SELECT * FROM {database}.rebuild_dispatch_failures WHERE toDate(minute) = toDate('{day}')
+SETTINGS insert_deduplicate = 0

@@ -1,0 +1,1 @@
+SYSTEM REFRESH VIEW {database}.{view}

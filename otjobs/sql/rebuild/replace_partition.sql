@@ -1,0 +1,1 @@
+ALTER TABLE {database}.{table} REPLACE PARTITION {partition} FROM {database}.rebuild_{table}

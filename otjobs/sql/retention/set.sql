@@ -1,0 +1,1 @@
+INSERT INTO {database}.otjobs_settings (name, value) VALUES ({name:String}, {value:String})

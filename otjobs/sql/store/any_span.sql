@@ -1,0 +1,1 @@
+SELECT 1 FROM {database}.otel_traces LIMIT 1

@@ -1,0 +1,4 @@
+SELECT as_select, create_table_query,
+    (SELECT groupArray(name) FROM (SELECT name FROM system.columns WHERE database = {database:String} AND table = {view:String} ORDER BY position)) AS columns
+FROM system.tables
+WHERE database = {database:String} AND name = {view:String} AND engine = 'MaterializedView'

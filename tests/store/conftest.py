@@ -1,0 +1,31 @@
+"""A database of its own on the real server for each test."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otjobs.store import Store, connect
+from otjobs.store.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def url(clickhouse, request) -> Iterator[str]:
+    """The address of a database that is not there yet."""
+    name = re.sub(r"\W+", "_", request.node.name)[:50]
+    yield clickhouse.database_url(name)
+    clickhouse.query(f"DROP DATABASE IF EXISTS {name} SYNC")
+
+
+@pytest.fixture
+def store(url) -> Iterator[Store]:
+    """A database with the schema."""
+    found = connect(url)
+    migrate(found)
+    yield found
+    found.close()
