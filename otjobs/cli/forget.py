@@ -18,12 +18,13 @@ from otjobs.store.forget import forget as delete
 @json_option
 @url_option
 def forget(label: str, dry_run: bool, as_json: bool) -> None:
-    """Delete the jobs with a label, for good: their spans, attempts and workflows.
+    """Delete the jobs with a label, for good.
 
-    Counts in minute tables, and rows of workflows that other jobs share, name nobody and stay as they were. Spans that
-    arrive later bring jobs back: stop sending them first. Needs an account that may change the tables.
+    Their spans, attempts and workflows go. Counts in minute tables, and rows of workflows that other jobs share, name
+    nobody and stay as they were. Spans that arrive later bring jobs back: stop sending them first. Needs an account that
+    may change the tables.
 
-    Examples:
+    Example:
       otjobs forget --label customer=42 --dry-run
       otjobs forget --label customer=42
     """

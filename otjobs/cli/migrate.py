@@ -81,12 +81,14 @@ def migrate(
     as_json: bool,
     **kept: str | None,
 ) -> None:
-    """Make or update the tables and views, set how long they are kept, and who may use them.
+    """Make or update the tables and views.
+
+    Also sets how long everything is kept, and who may use it.
 
     A second call changes nothing. The database is made if it is not there. One that a newer otjobs has migrated is
     refused. `otjobs up` does this by itself. What is not named keeps its retention.
 
-    Examples:
+    Example:
       otjobs migrate --url http://default:secret@clickhouse:8123/otjobs
       otjobs migrate --keep-spans 14d --keep-jobs 90d --keep-minutes 2y
       otjobs migrate --show

@@ -37,8 +37,9 @@ _DAY = click.DateTime(formats=["%Y-%m-%d"])
     "--table",
     "tables",
     type=click.Choice(TABLES),
+    metavar="TABLE",
     multiple=True,
-    help="Only this table, and what is made of it; may be given several times. Default: all.",
+    help=f"Only this table, and what is made of it; may be given several times: {', '.join(TABLES)}. Default: all.",
 )
 @json_option
 @url_option
@@ -50,7 +51,7 @@ def rebuild(first: datetime | None, last: datetime | None, tables: tuple[str, ..
     it goes on. A day is that on which jobs were enqueued. Days whose spans are partly gone are refused. Without --from
     and --to: all days that can be.
 
-    Examples:
+    Example:
       otjobs rebuild --from 2026-11-01 --to 2026-11-03
       otjobs rebuild --from 2026-11-02 --to 2026-11-02 --table minute_rows
     """

@@ -175,10 +175,10 @@ def _fill(store: Store, run: Run, report: Report) -> None:
     if span_tables:
         begin = datetime.fromisoformat(run.days[0]).replace(tzinfo=UTC) - timedelta(days=1)
         _pass(store, run, "days", span_tables, begin, report)
-    if "attempt_states" in _copied(run):
+    for table in span_tables:
         # What other views write there, not from spans as they are but from what was made of them.
-        for (view,) in store.query(_sql(store, "other_sources"), {"database": store.database}).rows:
-            derive(store, view, into="rebuild_attempt_states", where=_of_days(run, "attempt_states"))
+        for (view,) in store.query(_sql(store, "other_sources", table=table), {"database": store.database}).rows:
+            derive(store, view, into=f"rebuild_{table}", where=_of_days(run, table))
     whole = [table for table in _WHOLE if table in run.tables]
     if whole:
         _pass(store, run, "all", whole, datetime(1970, 1, 1, tzinfo=UTC), report)

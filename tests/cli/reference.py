@@ -11,7 +11,21 @@ import click
 from otjobs.cli.app import cli
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
-ORDER = ("demo", "up", "migrate", "doctor", "queues", "types", "jobs", "job", "workflows", "workflow", "sql")
+ORDER = (
+    "demo",
+    "up",
+    "migrate",
+    "rebuild",
+    "forget",
+    "doctor",
+    "queues",
+    "types",
+    "jobs",
+    "job",
+    "workflows",
+    "workflow",
+    "sql",
+)
 INTRO = """\
 # The command line
 
