@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-import history
+import cli_history
 import parts
 import pytest
 from click.testing import CliRunner
@@ -58,8 +58,8 @@ def run(*arguments, url="", given="", env=None, seconds=60) -> Done:
 def fill(url: str) -> str:
     store = connect(url)
     migrate(store)
-    store.insert_spans(list(history.small()))
-    store.insert_spans(list(history.big()))
+    store.insert_spans(list(cli_history.small()))
+    store.insert_spans(list(cli_history.big()))
     store.close()
     return url
 

@@ -8,7 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 
-import history
+import cli_history
 import pytest
 from conftest import OTJOBS, invoke, run
 
@@ -30,8 +30,8 @@ TEXTS = {
     "job": ("job", "2"),
     "job_of_two": ("job", "1"),
     "job_many_children": ("job", "big-0", "--limit", "3"),
-    "workflow": ("workflow", history.ORDERS),
-    "workflow_big": ("workflow", history.BIG, "--limit", "4"),
+    "workflow": ("workflow", cli_history.ORDERS),
+    "workflow_big": ("workflow", cli_history.BIG, "--limit", "4"),
     "sql": ("sql", "SELECT job_id, labels, started_at FROM jobs WHERE job_id IN ('1', '5') ORDER BY enqueued_at"),
 }
 
@@ -108,9 +108,9 @@ def test_json_lists_are_arrays_of_objects(embedded_url, command):
 def test_json_of_one_job_has_every_column_its_attempts_and_children(embedded_url):
     found = json.loads(invoke("job", "1", "--json", url=embedded_url).out)["jobs"]
     assert [(one["job"]["queue"], one["job"]["workflow_id"]) for one in found] == [
-        ("orders", history.ORDERS),
-        ("night", history.AGAIN),
-        ("orders", history.AGAIN),
+        ("orders", cli_history.ORDERS),
+        ("night", cli_history.AGAIN),
+        ("orders", cli_history.AGAIN),
     ]
     assert [len(one["attempts"]) for one in found] == [2, 1, 1]
     first = found[0]
@@ -127,7 +127,7 @@ def test_json_of_one_job_has_every_column_its_attempts_and_children(embedded_url
 
 
 def test_json_of_one_workflow(embedded_url):
-    found = json.loads(invoke("workflow", history.ORDERS, "--json", url=embedded_url).out)
+    found = json.loads(invoke("workflow", cli_history.ORDERS, "--json", url=embedded_url).out)
     assert set(found) == {"workflow", "jobs", "attempts", "more_jobs"}
     assert (found["workflow"]["complete"], found["workflow"]["wall_seconds"]) == (1, 15.0)
     assert [(job["job_id"], job["parent_id"]) for job in found["jobs"]] == [("1", ""), ("2", "1"), ("3", "1")]
@@ -136,17 +136,17 @@ def test_json_of_one_workflow(embedded_url):
 
 
 def test_a_workflow_of_thousands_of_jobs_says_how_many_more(embedded_url):
-    found = json.loads(invoke("workflow", history.BIG, "--json", "--limit", "10", url=embedded_url).out)
-    assert (len(found["jobs"]), found["more_jobs"]) == (10, history.BIG_JOBS - 10)
-    whole = invoke("workflow", history.BIG, "--limit", "100000", url=embedded_url)
-    assert whole.out.count("bulk.leaf") == history.BIG_JOBS - 1
+    found = json.loads(invoke("workflow", cli_history.BIG, "--json", "--limit", "10", url=embedded_url).out)
+    assert (len(found["jobs"]), found["more_jobs"]) == (10, cli_history.BIG_JOBS - 10)
+    whole = invoke("workflow", cli_history.BIG, "--limit", "100000", url=embedded_url)
+    assert whole.out.count("bulk.leaf") == cli_history.BIG_JOBS - 1
     assert "more jobs" not in whole.out
 
 
 def test_the_first_characters_of_an_id_are_enough(embedded_url):
     assert (
         invoke("workflow", "aaaa", *EVER, url=embedded_url).out
-        == invoke("workflow", history.ORDERS, url=embedded_url).out
+        == invoke("workflow", cli_history.ORDERS, url=embedded_url).out
     )
     assert invoke("job", "big-299", *EVER, url=embedded_url).out.startswith("bulk.leaf  big-299\n")  # not big-2990
     assert invoke("job", "big-2998", url=embedded_url).out.startswith("bulk.leaf  big-2998\n")
@@ -292,7 +292,7 @@ def test_named_queries_are_listed_and_invoke(embedded_url):
 
 def test_a_closed_pipe_ends_quietly(embedded_url):
     process = subprocess.Popen(
-        [*OTJOBS, "workflow", history.BIG, "--limit", "3000", "--url", embedded_url],
+        [*OTJOBS, "workflow", cli_history.BIG, "--limit", "3000", "--url", embedded_url],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -305,12 +305,12 @@ def test_a_closed_pipe_ends_quietly(embedded_url):
 
 def test_ids_and_names_of_any_characters_are_found_and_break_no_line(tmp_path):
     odd = ["a'b\\c", "ü\tx", "%41 {x:String}", "--help", "x" * 300]
-    done = (history.T + history.S, 1, {"outcome": "success"})
+    done = (cli_history.T + cli_history.S, 1, {"outcome": "success"})
     with Server(tmp_path / "data") as server:
         url = server.endpoints.url
         store = connect(url)
         for number, job_id in enumerate(odd):
-            store.insert_spans(list(history.job(f"{number:032x}", "q'1", "t\n2", job_id, history.T, [done])))
+            store.insert_spans(list(cli_history.job(f"{number:032x}", "q'1", "t\n2", job_id, cli_history.T, [done])))
         store.close()
         for number, job_id in enumerate(odd):
             found = json.loads(invoke("job", "--json", "--url", url, "--", job_id).out)["jobs"]
