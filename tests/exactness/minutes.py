@@ -85,6 +85,8 @@ def queue_minutes(world: World) -> list[Row]:
             | quantiles("run", [a.run_seconds for a in ended[key]])
             | {"queue_seconds": total(a.queue_seconds for a in started[key])}
             | {"run_seconds": total(a.run_seconds for a in ended[key])}
+            | {"queue_count": sum(a.queue_seconds is not None for a in started[key])}
+            | {"run_count": sum(a.run_seconds is not None for a in ended[key])}
         )
     return rows
 

@@ -80,6 +80,8 @@ CREATE TABLE IF NOT EXISTS {database}.minute_rows
     run_quantiles Array(Float64) CODEC(ZSTD(1)),
     queue_seconds_total Nullable(Float64) CODEC(ZSTD(1)),
     run_seconds_total Nullable(Float64) CODEC(ZSTD(1)),
+    queue_count UInt64 CODEC(T64, ZSTD(1)),
+    run_count UInt64 CODEC(T64, ZSTD(1)),
     queue_state AggregateFunction(quantilesTDigest(0.5, 0.9, 0.95, 0.99), Float64) CODEC(ZSTD(1)),
     run_state AggregateFunction(quantilesTDigest(0.5, 0.9, 0.95, 0.99), Float64) CODEC(ZSTD(1)),
     waits Map(DateTime('UTC'), UInt64) CODEC(ZSTD(1)),
@@ -171,6 +173,8 @@ AS SELECT
     max(e.run_p[4]) AS run_p99_seconds,
     sum(e.queue_seconds_total) AS queue_seconds,
     sum(e.run_seconds_total) AS run_seconds,
+    sum(e.queue_count) AS queue_count,
+    sum(e.run_count) AS run_count,
     quantilesTDigestMergeState(0.5, 0.9, 0.95, 0.99)(e.queue_state) AS queue_state,
     quantilesTDigestMergeState(0.5, 0.9, 0.95, 0.99)(e.run_state) AS run_state
 FROM
@@ -178,12 +182,12 @@ FROM
     SELECT minute, system, queue, job_type, dispatched, dispatch_failed, started, succeeded, failed, retried, expired, cancelled,
         rejected, lost, toUInt64(0) AS waiting, toDateTime64(0, 9, 'UTC') AS first_ready,
         arrayMap(x -> if(isNaN(x), NULL, x), queue_quantiles) AS queue_p, arrayMap(x -> if(isNaN(x), NULL, x), run_quantiles) AS run_p,
-        queue_seconds_total, run_seconds_total, queue_state, run_state
+        queue_seconds_total, run_seconds_total, queue_count, run_count, queue_state, run_state
     FROM {database}.current_minutes
     WHERE dispatched + dispatch_failed + started + succeeded + failed + retried + expired + cancelled + rejected + lost > 0
     UNION ALL
     SELECT arrayJoin(arrayMap(m -> toDateTime(m, 'UTC'), range(toUnixTimestamp(ready_minute), least(toUnixTimestamp(crossed), toUnixTimestamp(now()) + 1), 60))) AS minute,
-        system, queue, job_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n, its_first_ready, [NULL, NULL, NULL, NULL], [NULL, NULL, NULL, NULL], NULL, NULL,
+        system, queue, job_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n, its_first_ready, [NULL, NULL, NULL, NULL], [NULL, NULL, NULL, NULL], NULL, NULL, 0, 0,
         arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64()),
         arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64())
     FROM
