@@ -21,8 +21,8 @@ def forget(label: str, dry_run: bool, as_json: bool) -> None:
     """Delete the jobs with a label, for good.
 
     Their spans, attempts and workflows go. Counts in minute tables, and rows of workflows that other jobs share, name
-    nobody and stay as they were. Spans that arrive later bring jobs back: stop sending them first. Needs an account that
-    may change the tables.
+    nobody and stay as they were. Spans that arrive later bring jobs back: stop sending them first. Needs an account
+    that may change the tables.
 
     Example:
       otjobs forget --label customer=42 --dry-run
