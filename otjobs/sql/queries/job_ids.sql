@@ -5,7 +5,6 @@
 SELECT DISTINCT job_id
 FROM jobs
 WHERE startsWith(job_id, {prefix:String})
-    AND (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32})
-        OR (enqueued_at IS NULL AND started_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32})))
+    AND coalesce(enqueued_at, started_at) >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) AND (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR enqueued_at IS NULL)
 ORDER BY job_id
 LIMIT {limit:UInt32}

@@ -9,8 +9,7 @@
 SELECT job_id, system, queue, job_type, state, attempts, enqueued_at, delay_seconds, queue_seconds, run_seconds, error_type, worker,
     workflow_id, trace_id
 FROM jobs
-WHERE (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32})
-        OR (enqueued_at IS NULL AND started_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32})))
+WHERE coalesce(enqueued_at, started_at) >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) AND (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR enqueued_at IS NULL)
     AND ({queue:String} = '' OR queue = {queue:String}) AND ({job_type:String} = '' OR job_type = {job_type:String})
     AND ({state:String} = '' OR state = {state:String}) AND ({error_type:String} = '' OR error_type = {error_type:String})
 ORDER BY

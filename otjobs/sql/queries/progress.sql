@@ -12,5 +12,4 @@ SELECT
     countIf(trigger = 'schedule') AS scheduled,
     countIf(delay_seconds > 0) AS delayed
 FROM jobs AS j
-WHERE enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32})
-    OR (enqueued_at IS NULL AND started_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}))
+WHERE coalesce(enqueued_at, started_at) >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) AND (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR enqueued_at IS NULL)

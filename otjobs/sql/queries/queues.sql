@@ -10,6 +10,6 @@ SELECT
     round(quantileExactInclusiveOrNull(0.5)(queue_seconds), 6) AS queue_p50_seconds,
     round(quantileExactInclusiveOrNull(0.95)(queue_seconds), 6) AS queue_p95_seconds
 FROM jobs
-WHERE enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR (enqueued_at IS NULL AND started_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}))
+WHERE coalesce(enqueued_at, started_at) >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) AND (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR enqueued_at IS NULL)
 GROUP BY system, queue
 ORDER BY system, queue

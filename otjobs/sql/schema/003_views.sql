@@ -34,7 +34,7 @@ SELECT
     s.workflow_id AS workflow_id,
     s.attempt AS attempt,
     multiIf(s.redelivered = 1, NULL, s.published_at > 0, s.published_at, s.attempt = 1, s.enqueued_at, NULL) AS published_at,
-    if(isNull(published_at) OR s.pairing = 1, NULL, greatest(assumeNotNull(published_at), s.due_at)) AS ready_at,
+    if(isNull(published_at) OR s.pairing % 4 = 1, NULL, greatest(assumeNotNull(published_at), s.due_at)) AS ready_at,
     nullIf(s.received_at, never) AS received_at,
     if(has_started, first_start, NULL) AS started_at,
     multiIf(reported, ending.at, is_lost, alive.at, is_expired, s.expires_at, NULL) AS ended_at,
@@ -84,7 +84,7 @@ SELECT
     -- Of the job: is this the row of its last attempt?
     s.attempt = max(s.attempt) OVER job AS is_last
 FROM {database}.attempt_states AS s FINAL
-WHERE s.hour >= (SELECT jobs_kept_from FROM {database}.horizons) AND s.pairing < 3
+WHERE s.hour >= (SELECT jobs_kept_from FROM {database}.horizons) AND s.pairing % 4 < 3
 WINDOW job AS (PARTITION BY isNull(s.enqueued_at), s.hour, s.system, s.queue, s.job_type, s.enqueued_at, s.workflow_id, s.job_id);
 
 CREATE OR REPLACE VIEW {database}.attempts
@@ -158,6 +158,7 @@ SELECT
     r.pending AS pending,
     r.is_last AS is_last,
     -- Of the attempt of this row:
+    r.started_at AS own_started_at,
     r.ended_at AS own_ended_at,
     r.dispatched AS own_dispatched,
     r.redelivered AS redelivered
