@@ -25,7 +25,7 @@ SELECT
     producer, producer_host,
     parent.1 AS parent_id, parent.2 AS parent_type, parent.3 AS parent_attempt,
     -- Is it told when the attempt was ready, or may a delay have been asked for that no span tells of?
-    toUInt8(if(delayed OR (system = 'celery' AND NOT has_started) OR (system = 'bullmq' AND before.1 != 'retry'), 1, 2)) AS pairing
+    toUInt32(4 * known + if(delayed OR (system = 'celery' AND NOT has_started) OR (system = 'bullmq' AND before.1 != 'retry'), 1, 2)) AS pairing
 FROM
 (
     SELECT *,
@@ -57,6 +57,7 @@ FROM
             first_publication.6 AS producer_host,
             first_publication.7 AS parent,
             any(highest_number) AS highest,
+            any(spans_known) AS known,
             max(role) = 2 AS has_started,
             minIf(g.began, role = 2) AS began,
             maxIf(origin.1, role = 2) AS published,
@@ -110,7 +111,8 @@ FROM
                                         maxIf(message_id, role = 1) OVER from_publication AS published_id,
                                         maxIf(batch, role = 1) OVER from_publication AS of_batch,
                                         maxIf(attempt, role = 1) OVER from_publication AS published_attempt,
-                                        minIf(attempt, role = 2) OVER from_publication AS run_attempt
+                                        minIf(attempt, role = 2) OVER from_publication AS run_attempt,
+                                        sum(1 + (verdict != '')) OVER (PARTITION BY workflow_id) AS spans_known
                                     FROM ({include foreign_traces fresh={fresh}})
                                     WHERE role > 0
                                     WINDOW from_publication AS (PARTITION BY workflow_id, system, publication)

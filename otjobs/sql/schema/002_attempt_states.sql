@@ -6,6 +6,7 @@
 --   * Jobs of un-instrumented producers have no enqueue time: NULL in the key, and the partition of 1970.
 --   * Key times are kept between 1970-01-02 and 2106, the hours the key can name.
 --   * A span for a day whose jobs are gone makes no state: half a job would contradict the figures that were kept.
+--   * The view does not group: rows of one key in an insert are merged when it is written.
 --   * `ending` takes all end fields from one span: the report of the process that ran the attempt (2) before that of
 --     an observer (1), then the latest end.
 
@@ -46,8 +47,9 @@ CREATE TABLE IF NOT EXISTS {database}.attempt_states
     trigger SimpleAggregateFunction(max, LowCardinality(String)),
     trigger_name SimpleAggregateFunction(max, LowCardinality(String)),
     group_id SimpleAggregateFunction(max, String) CODEC(ZSTD(1)),
-    -- Of other instrumentations (see 007_foreign.sql). 0: it is ours, 1: when it was ready is not told, 2: it is, 3: gone.
-    pairing SimpleAggregateFunction(max, UInt8),
+    -- Of other instrumentations (see 007_foreign.sql); 0: it is ours. Four times the number of spans it was made of, plus
+    -- 1: when it was ready is not told, 2: it is, 3: the attempt is under another key.
+    pairing SimpleAggregateFunction(max, UInt32) CODEC(T64, ZSTD(1)),
     label_pairs SimpleAggregateFunction(groupUniqArrayArray, Array(Tuple(String, String))) CODEC(ZSTD(1)),
     -- Prunes only where no NULL is among the values: rows without enqueue time have the end of the key for themselves.
     INDEX idx_enqueued enqueued_at TYPE minmax GRANULARITY 1,
@@ -88,45 +90,44 @@ SELECT
     workflow AS workflow_id,
     a['messaging.message.id'] AS job_id,
     toUInt16(least(greatest(toUInt32OrZero(a['otjobs.job.attempt']), 1), 65535)) AS attempt,
-    max(moment('otjobs.job.published_at')) AS published_at,
-    max(moment('otjobs.job.due_at')) AS due_at,
-    max(moment('otjobs.job.expires_at')) AS expires_at,
-    max(moment('otjobs.job.received_at')) AS received_at,
-    max(toUInt8(a['otjobs.job.redelivered'] = 'true')) AS redelivered,
-    max(toUInt16OrZero(a['otjobs.job.max_attempts'])) AS max_attempts,
-    min(if(operation = 'send' OR unstarted OR (operation = 'process' AND seen_by_other), far, span_start)) AS started_at,
-    min(if(operation = 'process' AND seen_by_other AND NOT unstarted, span_start, far)) AS observed_started_at,
-    max(if(operation = 'receive',
+    moment('otjobs.job.published_at') AS published_at,
+    moment('otjobs.job.due_at') AS due_at,
+    moment('otjobs.job.expires_at') AS expires_at,
+    moment('otjobs.job.received_at') AS received_at,
+    toUInt8(a['otjobs.job.redelivered'] = 'true') AS redelivered,
+    toUInt16OrZero(a['otjobs.job.max_attempts']) AS max_attempts,
+    if(operation = 'send' OR unstarted OR (operation = 'process' AND seen_by_other), far, span_start) AS started_at,
+    if(operation = 'process' AND seen_by_other AND NOT unstarted, span_start, far) AS observed_started_at,
+    if(operation = 'receive',
         (span_end, ifNull(nullIf(toFloat64OrZero(a['otjobs.beacon.interval_seconds']), 0), 30), a['otjobs.worker'],
             toString(ServiceName), ResourceAttributes['service.version'], ResourceAttributes['host.name'],
             if(TraceId = workflow, '', TraceId), ParentSpanId, a['messaging.destination.name']),
-        (never, 0., '', '', '', '', '', '', ''))) AS alive,
-    max(if(operation = 'process',
+        (never, 0., '', '', '', '', '', '', '')) AS alive,
+    if(operation = 'process',
         (toUInt8(if(seen_by_other, 1, 2)), span_end, SpanId, if(said = '', 'success', said), a['error.type'],
             toUInt8(a['otjobs.job.dead_letter'] = 'true'), toUInt32OrZero(a['otjobs.job.dispatched']),
             a['otjobs.worker'], toString(ServiceName), ResourceAttributes['service.version'],
             ResourceAttributes['host.name'], if(TraceId = workflow, '', TraceId), a['messaging.destination.name'],
             if(a['otjobs.job.cpu_seconds'] = '', -1, toFloat64OrZero(a['otjobs.job.cpu_seconds']))),
-        (toUInt8(0), never, '', '', '', toUInt8(0), toUInt32(0), '', '', '', '', '', '', 0.))) AS ending,
-    max(if(operation = 'send' AND TraceId != workflow, TraceId, '')) AS dispatch_trace_id,
-    max(multiIf(operation = 'send', toString(ServiceName), a['otjobs.job.producer'] != '', a['otjobs.job.producer'],
-        enqueued > 0, toString(ServiceName), '')) AS producer,
-    max(if(operation = 'send', ResourceAttributes['host.name'], '')) AS producer_host,
-    max(a['otjobs.job.parent.id']) AS parent_id,
-    max(a['otjobs.job.parent.type']) AS parent_type,
-    max(if(a['otjobs.job.parent.id'] = '', 0, toUInt16(least(greatest(toUInt32OrZero(a['otjobs.job.parent.attempt']), 1), 65535)))) AS parent_attempt,
-    max(a['otjobs.workflow.type']) AS workflow_type,
-    max(moment('otjobs.workflow.started_at')) AS workflow_started_at,
-    max(toUInt32OrZero(a['otjobs.workflow.roots'])) AS roots,
-    max(a['otjobs.trigger']) AS trigger,
-    max(a['otjobs.trigger.name']) AS trigger_name,
-    max(a['otjobs.group.id']) AS group_id,
-    groupUniqArrayArray(arrayMap(k -> (substring(k, 14), a[k]), arrayFilter(k -> startsWith(k, 'otjobs.label.'), mapKeys(a)))) AS label_pairs
+        (toUInt8(0), never, '', '', '', toUInt8(0), toUInt32(0), '', '', '', '', '', '', 0.)) AS ending,
+    if(operation = 'send' AND TraceId != workflow, TraceId, '') AS dispatch_trace_id,
+    multiIf(operation = 'send', toString(ServiceName), a['otjobs.job.producer'] != '', a['otjobs.job.producer'],
+        enqueued > 0, toString(ServiceName), '') AS producer,
+    if(operation = 'send', ResourceAttributes['host.name'], '') AS producer_host,
+    a['otjobs.job.parent.id'] AS parent_id,
+    a['otjobs.job.parent.type'] AS parent_type,
+    if(a['otjobs.job.parent.id'] = '', 0, toUInt16(least(greatest(toUInt32OrZero(a['otjobs.job.parent.attempt']), 1), 65535))) AS parent_attempt,
+    a['otjobs.workflow.type'] AS workflow_type,
+    moment('otjobs.workflow.started_at') AS workflow_started_at,
+    toUInt32OrZero(a['otjobs.workflow.roots']) AS roots,
+    a['otjobs.trigger'] AS trigger,
+    a['otjobs.trigger.name'] AS trigger_name,
+    a['otjobs.group.id'] AS group_id,
+    arrayMap(k -> (substring(k, 14), a[k]), arrayFilter(k -> startsWith(k, 'otjobs.label.'), mapKeys(a))) AS label_pairs
 FROM {database}.otel_traces
 WHERE a['messaging.operation.type'] IN ('send', 'receive', 'process') AND a['otjobs.job.type'] != '' AND a['messaging.message.id'] != ''
     AND TraceId != '' AND NOT (a['messaging.operation.type'] = 'send' AND StatusCode = 'Error')
-    AND hour >= (SELECT jobs_taken_from FROM {database}.horizons)
-GROUP BY ALL;
+    AND hour >= (SELECT jobs_taken_from FROM {database}.horizons);
 
 -- The newest stored moment of every service: the clock that says whether a silent attempt is lost, so that a silent
 -- pipeline makes nothing lost. A maximum: repeats change nothing.

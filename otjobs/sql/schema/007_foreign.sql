@@ -4,7 +4,7 @@
 -- or parent, else by message id within the trace, and what that gives becomes rows of `attempt_states`.
 -- Why right under duplicates and in any order: a row is one span, and all its columns are maxima of equal values; a pair
 -- is made from all spans of a trace; and a row of `attempt_states` whose key turns out to be wrong, as that of a run
--- before its publication arrived, is marked so for good (`pairing`), for what is known of a trace only grows.
+-- before its publication arrived, is marked so (`pairing`) by who saw more of the trace, for what is known only grows.
 
 CREATE TABLE IF NOT EXISTS {database}.foreign_spans
 (
@@ -46,9 +46,9 @@ CREATE TABLE IF NOT EXISTS {database}.foreign_spans
     INDEX idx_arrived arrived TYPE minmax GRANULARITY 1
 )
 ENGINE = AggregatingMergeTree
-PARTITION BY toYYYYMM(day)
+PARTITION BY day
 ORDER BY (workflow_id, span_id, target)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.foreign_spans_mv TO {database}.foreign_spans
 DEFINER = {definer} SQL SECURITY DEFINER
@@ -105,7 +105,7 @@ SELECT
         'success')) AS said,
     max(if(its_role = 0, a['bullmq.queue.operation'], '')) AS verdict,
     max(if(its_role = 0, span_end, never)) AS verdict_at,
-    max(multiIf(its_role != 2, '', a['error.type'] != '', a['error.type'], exception_type != '', exception_type,
+    max(multiIf(its_role = 0, '', a['error.type'] != '', a['error.type'], exception_type != '', exception_type,
         extract(a['celery.retry.reason'], '^Retry (?:in|at) .*?: ([A-Za-z_][A-Za-z0-9_.]*)\\('))) AS error_type,
     max(its_role = 1 AND (a['messaging.batch.message_count'] != '' OR notEmpty(Links.SpanId)
         OR (library = 'bullmq' AND a['bullmq.job.id'] = ''))) AS batch,
@@ -142,3 +142,12 @@ DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH recent AS (SELECT * FROM {database}.foreign_spans WHERE arrived >= now64(3, 'UTC') - toIntervalSecond(90))
 SELECT * FROM ({include foreign_pairs fresh=recent})
 SETTINGS max_insert_threads = 1, max_threads = 1;
+
+-- A publication that failed makes no job, unless a run of it turns up; it is counted as such.
+CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.foreign_dispatch_failures_mv TO {database}.dispatch_failures
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT toStartOfMinute(toDateTime(began, 'UTC')) AS minute, system, queue, job_type, workflow_id AS trace_id, span_id, error_type
+FROM {database}.foreign_spans
+WHERE role = 1 AND failed;
+
+-- backfill foreign_spans_mv
