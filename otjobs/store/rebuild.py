@@ -178,7 +178,8 @@ def _fill(store: Store, run: Run, report: Report) -> None:
     for table in span_tables:
         # What other views write there, not from spans as they are but from what was made of them.
         for (view,) in store.query(_sql(store, "other_sources", table=table), {"database": store.database}).rows:
-            derive(store, view, into=f"rebuild_{table}", where=_of_days(run, table))
+            copy = f"rebuild_{table}"
+            derive(store, view, into=copy, source=(table, copy), where=_of_days(run, table))
     whole = [table for table in _WHOLE if table in run.tables]
     if whole:
         _pass(store, run, "all", whole, datetime(1970, 1, 1, tzinfo=UTC), report)
