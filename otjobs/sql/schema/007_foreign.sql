@@ -137,9 +137,9 @@ CROSS JOIN ({include foreign_pairs fresh={database}.foreign_spans}) AS pairs;
 
 -- Two inserts at one moment do not see each other: what arrived lately is paired once more. Writes only what differs.
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.foreign_attempts_again
-REFRESH EVERY 30 SECOND APPEND TO {database}.attempt_states
+REFRESH EVERY 1 MINUTE APPEND TO {database}.attempt_states
 DEFINER = {definer} SQL SECURITY DEFINER
-AS WITH recent AS (SELECT * FROM {database}.foreign_spans WHERE arrived >= now64(3, 'UTC') - toIntervalSecond(90))
+AS WITH recent AS (SELECT * FROM {database}.foreign_spans WHERE arrived >= now64(3, 'UTC') - toIntervalSecond(180))
 SELECT * FROM ({include foreign_pairs fresh=recent})
 SETTINGS max_insert_threads = 1, max_threads = 1;
 
