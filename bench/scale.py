@@ -1,0 +1,254 @@
+"""The figures at scale: a week of jobs in a real ClickHouse server, and how long each question takes.
+
+    python bench/scale.py [--quick] [--jobs N] [--big-jobs N] [--minutes M]
+
+Spans of N jobs over seven days are made by SQL (`bench/sql/spans.sql`) and inserted in blocks of some 20,000, as the
+collector does, in turn into our schema with all its views and into the bare schema of the exporter 0.161. Then the bytes
+at rest after OPTIMIZE, every named query over 1 h, 24 h and 7 d, the same figures from raw spans, a workflow of a million
+jobs with 5,000 job types, and the error of merged quantiles. CPU is that of the server, background work included.
+It stops after `--minutes`, whatever it has, and removes its data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+import parts
+from figures import cpu_seconds_of, emit, end_cleanly, median, table
+
+from otjobs.store import Store, connect
+from otjobs.store.migrate import migrate
+from otjobs.store.text import fill, named_query, query_names
+
+SQL = Path(__file__).resolve().parent / "sql"
+OURS, THEIRS, BIG = "scale_ours", "scale_exporter", "scale_big"
+WEEK = 7 * 86400 * 10**9
+RANGES = {"1 h": 3600, "24 h": 86400, "7 d": 604800}
+BLOCK = 2500  # workflows of one insert: some 20,000 spans
+BESIDE = {"queue_times": "raw_waits", "runtimes": "raw_runtimes", "workflow_times": "raw_workflow_times"}
+
+
+def text(name: str, **names: str) -> str:
+    return fill((SQL / f"{name}.sql").read_text(), **names)
+
+
+class Bench:
+    """The server, what was measured, and the moment to stop."""
+
+    def __init__(self, server: parts.ClickHouse, minutes: float) -> None:
+        self.server, self.until = server, time.monotonic() + 60 * minutes
+        assert server.process is not None
+        self.pid = server.process.pid
+        self.stores: dict[str, Store] = {}
+
+    def store(self, database: str) -> Store:
+        if database not in self.stores:
+            self.stores[database] = connect(self.server.database_url(database))
+        return self.stores[database]
+
+    def spent(self) -> bool:
+        return time.monotonic() > self.until
+
+    def timed(self, run: Any, rounds: int = 3) -> tuple[float, float, Any]:
+        """Return the least wall and CPU seconds of some runs, and the answer."""
+        walls, cpus, answer = [], [], None
+        for _ in range(rounds):
+            cpu, began = cpu_seconds_of(self.pid), time.perf_counter()
+            answer = run()
+            walls.append(time.perf_counter() - began)
+            cpus.append(cpu_seconds_of(self.pid) - cpu)
+            if sum(walls) > 5 or self.spent():
+                break
+        return min(walls), min(cpus), answer
+
+    def settle(self, database: str) -> None:
+        """Let everything become stored rows: once a minute has passed, nothing else can have changed them."""
+        store, end = self.store(database), time.monotonic() + 600
+        time.sleep(62)
+        while int(store.query(text("behind")).rows[0][0]) > 10 and time.monotonic() < min(end, self.until):
+            for view in ("workflow_rows_mv", "minute_rows_mv"):
+                store.command(f"SYSTEM REFRESH VIEW {view}")
+                store.command(f"SYSTEM WAIT VIEW {view}")
+
+    def optimize(self, database: str) -> None:
+        for (name,) in self.store(database).query(text("tables"), {"database": database}).rows:
+            self.store(database).command(f"OPTIMIZE TABLE {database}.`{name}` FINAL SETTINGS receive_timeout = 600")
+
+
+def load(bench: Bench, jobs: int) -> tuple[int, dict[str, Any]]:
+    """Insert the spans in turn; return how many workflows, and the rate of each side over its own time."""
+    workflows, now = jobs // 4, time.time_ns()
+    took, cpu = dict.fromkeys((OURS, THEIRS), 0.0), dict.fromkeys((OURS, THEIRS), 0.0)
+    ratios, first = [], 0
+    while first < workflows and not bench.spent():
+        given = {"first": first, "count": min(BLOCK, workflows - first), "workflows": workflows, "start": now - WEEK}
+        pair = {}
+        for database in (OURS, THEIRS) if first // BLOCK % 2 else (THEIRS, OURS):
+            sql = text("insert", database=database, spans=text("spans"))
+            used, began = cpu_seconds_of(bench.pid), time.perf_counter()
+            bench.store(database).command(sql, {**given, "length": WEEK, "until": now})
+            pair[database] = time.perf_counter() - began
+            took[database] += pair[database]
+            cpu[database] += cpu_seconds_of(bench.pid) - used
+        ratios.append(pair[THEIRS] / pair[OURS])
+        first += given["count"]
+    spans = int(bench.store(OURS).query("SELECT count() FROM otel_traces").rows[0][0])
+    rows = [[d, f"{spans / took[d]:,.0f}", f"{cpu[d] / spans * 1e6:.1f}"] for d in (THEIRS, OURS)]
+    table(
+        f"Insert, {spans:,} spans of {first * 4:,} jobs, making them included",
+        ["schema", "spans/s", "CPU µs per span"],
+        rows,
+    )
+    return first, {
+        "jobs": first * 4, "spans": spans, "insert_rate_ratio": round(median(ratios), 3),
+        "insert_cpu_ratio": round(cpu[OURS] / cpu[THEIRS], 3), "spans_per_second": round(spans / took[OURS]),
+    }  # fmt: skip
+
+
+def at_rest(bench: Bench, jobs: int) -> dict[str, Any]:
+    """Bytes of every table after OPTIMIZE, ours beside the exporter's."""
+    found = {}
+    for database in (OURS, THEIRS):
+        bench.optimize(database)
+        found[database] = bench.store(database).query(text("bytes"), {"database": database}).rows
+    rows = [[f"{d}.{name}", f"{size / jobs:.1f}", f"{n:,}"] for d in found for name, size, n in found[d]]
+    table("At rest", ["table", "bytes per job", "rows"], rows)
+    columns = bench.store(OURS).query(text("column_bytes"), {"database": OURS}).rows
+    table("Its largest columns", ["column", "bytes per job"], [[f"{t}.{c}", f"{b / jobs:.1f}"] for t, c, b in columns])
+    sums = {d: sum(size for _, size, _ in found[d]) for d in found}
+    return {
+        "bytes_per_job": round(sums[OURS] / jobs, 1), "exporter_bytes_per_job": round(sums[THEIRS] / jobs, 1),
+        "bytes_ratio": round(sums[OURS] / sums[THEIRS], 3), "bytes_goal": 1.5,
+        "tables": {name: round(size / jobs, 1) for name, size, _ in found[OURS]},
+    }  # fmt: skip
+
+
+def questions(bench: Bench) -> dict[str, Any]:
+    """Time every named query."""
+    store = bench.store(OURS)
+    job, workflow = store.query(text("pick")).rows[0]
+    known = {"job_id": job, "workflow_id": workflow, "prefix": job[:8], "label": "customer"}
+    rows, figures = [], {}
+    for name in query_names():
+        if bench.spent():
+            break
+        given = {key: value for key, value in known.items() if key in named_query(name).types}
+        if name == "slowest_jobs":
+            given |= {"job_type": "shop.charge", "limit": "100"}
+        ranges = RANGES if "seconds" in named_query(name).types else {"": None}
+        cells = []
+        for label, seconds in ranges.items():
+            more = {} if seconds is None else {"seconds": seconds}
+            wall, cpu, _ = bench.timed(lambda given=given, name=name, more=more: store.named(name, **given, **more))
+            cells.append(f"{wall * 1000:.0f} ms ({cpu * 1000:.0f})")
+            figures[f"{name} {label}".strip()] = {"ms": round(wall * 1000), "cpu_ms": round(cpu * 1000)}
+        rows.append([name, *cells] if len(cells) > 1 else [name, "", "", "", *cells])
+    table("Named queries: wall (CPU of the server)", ["query", *RANGES, "no range"], rows)
+    return {"queries": figures}
+
+
+def beside_raw(bench: Bench) -> dict[str, Any]:
+    """The same figures from raw spans."""
+    rows, figures = [], {}
+    for name, raw in BESIDE.items():
+        for label, seconds in RANGES.items():
+            if bench.spent():
+                break
+            ours = bench.timed(lambda name=name, s=seconds: bench.store(OURS).named(name, seconds=s))
+            theirs = bench.timed(lambda raw=raw, s=seconds: bench.store(THEIRS).query(text(raw), {"seconds": s}))
+            rows.append(
+                [
+                    name,
+                    label,
+                    *(f"{x[0] * 1000:.0f} ms ({x[1] * 1000:.0f})" for x in (ours, theirs)),
+                    f"{theirs[1] / max(ours[1], 0.01):.1f}",
+                ]
+            )
+            figures[f"{name} {label}"] = {
+                "times_faster": round(theirs[0] / ours[0], 1),
+                "times_less_cpu": round(theirs[1] / max(ours[1], 0.01), 1),
+            }
+    table("The same from raw spans: wall (CPU)", ["figure", "range", "ours", "raw", "times the CPU"], rows)
+    return {"beside_raw": figures}
+
+
+def big(bench: Bench, jobs: int, types: int = 5000) -> dict[str, Any]:
+    """A workflow of very many jobs, of very many types in one queue."""
+    store = bench.store(BIG)
+    migrate(store)
+    start, first = time.time_ns() - jobs * 10**6 - 600 * 10**9, 0
+    while first < jobs and not bench.spent():
+        count = min(20_000, jobs - first)
+        sql = text("insert", database=BIG, spans=text("big_workflow"))
+        store.command(sql, {"first": first, "count": count, "jobs": jobs, "start": start, "types": types})
+        first += count
+    figures = {}
+    for moment in ("just arrived", "stored"):
+        if bench.spent():
+            break
+        wall, cpu, answer = bench.timed(lambda: store.query(text("big_figures")))
+        figures[f"workflow, {moment}"] = {"ms": round(wall * 1000), "cpu_ms": round(cpu * 1000), "answer": answer.rows}
+        wall, cpu, answer = bench.timed(lambda: store.query(text("big_types")))
+        figures[f"types of a queue, {moment}"] = {
+            "ms": round(wall * 1000),
+            "cpu_ms": round(cpu * 1000),
+            "types": len(answer.rows),
+        }
+        bench.settle(BIG)
+    table(
+        f"A workflow of {first:,} jobs of {types:,} types",
+        ["question", "wall", "CPU"],
+        [[k, f"{v['ms']} ms", f"{v['cpu_ms']} ms"] for k, v in figures.items()],
+    )
+    return {"big": figures}
+
+
+def main() -> None:
+    end_cleanly()
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--quick", action="store_true", help="100,000 jobs, for CI")
+    options.add_argument("--jobs", type=int, help="jobs over seven days, up to 10 million (1,000,000)")
+    options.add_argument("--big-jobs", type=int, help="jobs of the big workflow (1,000,000; 0 is none)")
+    options.add_argument("--minutes", type=float, default=20, help="stop after so long, whatever is done")
+    given = options.parse_args()
+    there, how = parts.PARTS["clickhouse"]
+    if not there():
+        print(f"scale: skipped, ClickHouse is not there; get it with: {how}")
+        emit("scale", skipped="no clickhouse")
+        return
+    jobs = min(given.jobs or (100_000 if given.quick else 1_000_000), 10_000_000)
+    big_jobs = given.big_jobs if given.big_jobs is not None else (50_000 if given.quick else 1_000_000)
+    with tempfile.TemporaryDirectory() as folder, parts.clickhouse_server(Path(folder)) as server:
+        bench = Bench(server, given.minutes)
+        migrate(bench.store(OURS))
+        server.query(f"CREATE DATABASE {THEIRS}")
+        server.query(text("exporter", database=THEIRS))
+        figures: dict[str, Any] = {"load_average": round(os.getloadavg()[0], 1)}
+        workflows, loaded = load(bench, jobs)
+        figures |= loaded
+        bench.settle(OURS)
+        figures |= at_rest(bench, workflows * 4)
+        bench.settle(OURS)
+        figures |= beside_raw(bench)
+        figures |= questions(bench)
+        wall, _, answer = bench.timed(
+            lambda: bench.store(OURS).query(text("quantile_error"), {"seconds": 604800}), rounds=1
+        )
+        figures["quantile_error"] = round(answer.rows[0][0], 4)
+        print(f"\nLargest relative error of quantiles merged over 7 days: {answer.rows[0][0]:.2%} ({wall:.1f} s)")
+        if big_jobs and not bench.spent():
+            figures |= big(bench, big_jobs)
+        figures["stopped_early"] = bench.spent()
+        emit("scale", **figures)
+
+
+if __name__ == "__main__":
+    main()
