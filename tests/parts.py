@@ -292,3 +292,21 @@ def collector_binary() -> Path:
     """Return the collector built from collector/builder.yaml."""
     require("collector")
     return tool("collector").binary()
+
+
+def empty(store) -> None:
+    """Empty every table of a database of otjobs but its migrations and settings; stored rows under way are given up."""
+    mine = {"name": store.database}
+    views = store.query("SELECT view FROM system.view_refreshes WHERE database = {name:String}", mine).rows
+    for (view,) in views:
+        store.command(f"SYSTEM STOP VIEW {view}")
+        store.command(f"SYSTEM CANCEL VIEW {view}")
+    tables = store.query(
+        "SELECT name FROM system.tables WHERE database = {name:String} AND engine LIKE '%MergeTree' "
+        "AND name NOT IN ('otjobs_migrations', 'otjobs_settings') AND name NOT LIKE '.inner%'",
+        mine,
+    ).rows
+    for (table,) in tables:
+        store.command(f"TRUNCATE TABLE {table}")
+    for (view,) in views:
+        store.command(f"SYSTEM START VIEW {view}")

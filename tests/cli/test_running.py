@@ -159,7 +159,12 @@ def test_migrate_says_what_it_did_and_refuses_what_is_newer(clickhouse):
     assert first.out.endswith(f"is now at schema version {NEWEST}\n")
     assert run("migrate", url=url).out.endswith(f"was already at schema version {NEWEST}\n")
     found = json.loads(invoke("migrate", "--json", url=url).out)
-    assert found == {"database": "otjobs_cli_migrate", "applied": [], "version": NEWEST}
+    assert found == {
+        "database": "otjobs_cli_migrate",
+        "applied": [],
+        "version": NEWEST,
+        "keep_days": dict.fromkeys(("spans", "jobs", "workflows", "minutes"), 0),
+    }
 
     store = connect(url)
     store.command("INSERT INTO otjobs_migrations (version, name) VALUES (999, 'future')")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import zlib
 
+import parts
 import pytest
 import wire
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValueList
@@ -38,8 +39,7 @@ def shared(tmp_path_factory, collector_binary, clickhouse):
 @pytest.fixture
 def gateway(shared):
     collector, store = shared
-    for table in ("otel_traces", "attempt_states", "service_clock"):
-        store.command(f"TRUNCATE TABLE {table}")
+    parts.empty(store)
     yield collector
     assert collector.process.running()
     assert "panic" not in collector.process.log.read_text()

@@ -126,8 +126,7 @@ def read_log(folder):
 def test_the_views_equal_the_applications_log(tmp_path, clickhouse, collector_binary, redis_url, fault):
     store = connect(f"http://default:@127.0.0.1:{clickhouse.http_port}/otjobs")
     migrate(store)
-    store.command("TRUNCATE TABLE otel_traces")
-    store.command("TRUNCATE TABLE attempt_states")
+    parts.empty(store)
     stack = Stack(tmp_path, clickhouse, collector_binary, redis_url)
     stack.start_collector()
     try:

@@ -7,6 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+import parts
 import pytest
 from hypothesis import HealthCheck, settings
 from model import World, recompute
@@ -42,13 +43,7 @@ class Bench:
         self.spans: list[object] = []
 
     def empty(self) -> None:
-        tables = self.store.query(
-            "SELECT name FROM system.tables WHERE database = {name:String} AND engine LIKE '%MergeTree' "
-            "AND name != 'otjobs_migrations' AND name NOT LIKE '.inner%'",
-            {"name": self.store.database},
-        ).rows
-        for (table,) in tables:
-            self.store.command(f"TRUNCATE TABLE {table}")
+        parts.empty(self.store)
         self.spans = []
 
     def deliver(self, batches: Batches) -> None:
@@ -94,7 +89,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     url = f"chdb://{tmp_path_factory.mktemp('exactness')}"
     store = connect(url)
     migrate(store)
-    store.command("SYSTEM STOP VIEWS")  # a refresh under way would write into tables that are emptied
     yield Bench(store, url)
     store.close()
 
