@@ -1,7 +1,7 @@
 """`otjobs rebuild`: derived tables made again from the stored spans, day by day, while ingest and readers go on.
 
-A day's tables are filled beside the live ones and take their place by one statement; what arrives meanwhile goes to
-both (`otjobs/sql/rebuild/create_echo.sql`). Workflows and minutes are then marked, so that readers compute them until
+A day's tables are filled beside the live ones and then take their place; what arrives meanwhile goes to both
+(`otjobs/sql/rebuild/create_echo.sql`). Workflows and minutes are then marked, so that readers compute them until
 their rows are stored again. How far it got stands in `otjobs_settings`; every step may be done twice.
 """
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Report = Callable[[str, int, int], None]
 
 _SLICE_SPANS: Final = 500_000
-_STORED_SECONDS: Final = 30.0
+_REFRESH_SECONDS: Final = 15.0
+_ROUNDS: Final = 8
 _NAME: Final = "rebuild"
 
 _DAYS: Final = {"attempt_states": "toDate(hour)", "workflow_marks": "day", "dispatch_failures": "toDate(minute)"}
@@ -63,7 +64,6 @@ class Run:
     tables: list[str]
     filled_through: dict[str, str] = field(default_factory=dict)
     counts: list[list[Any]] = field(default_factory=list)
-    swaps_began: int = 0
     ended: bool = False
 
 
@@ -134,9 +134,6 @@ def rebuild(
     _copies(store, run)
     wait_for_inserts(store)
     _fill(store, run, report)
-    if not run.swaps_began:
-        run.swaps_began = _now(store)[0] // 1000 - 5
-        _save(store, run)
     done = {(day, table) for day, table, _, _ in run.counts}
     for table in _WHOLE:
         if table in run.tables and ("", table) not in done:
@@ -220,22 +217,57 @@ def _whole(store: Store, run: Run, table: str) -> None:
     before = _count(store, table)
     if table == "service_clock":
         store.command(_sql(store, "silent_services"))
-    store.command(_sql(store, "replace_partition", table=table, partition="tuple()"))
+    _swap(store, table, "tuple()")
     run.counts.append(["", table, before, _count(store, table)])
     _save(store, run)
+
+
+def _swap(store: Store, table: str, partition: str) -> None:
+    """Let the copy's rows take the place of a partition's.
+
+    The old parts are those there now. Once the inserts that wrote them have ended, the copy has whatever they hold of
+    ingest; then it is added, and they are dropped. Until then readers merge both, which counts nothing twice. A part
+    into which old and new were merged meanwhile is old, too, the next time round.
+    """
+    names = {"database": store.database, "table": table, "partition": partition}
+    written = partition if partition == "tuple()" else f"'{partition}'"
+    old = store.query(statement("rebuild", "parts"), names).rows
+    for _ in range(_ROUNDS):
+        newest = max((part[2] for part in old), default=-1)
+        wait_for_inserts(store)
+        store.command(_sql(store, "attach", table=table, partition=written))
+        while old:
+            parts = store.query(statement("rebuild", "parts"), names).rows
+            old = [part for part in parts if part[1] <= newest]
+            mixed = [part for part in old if part[2] > newest]
+            for part in old:
+                if part not in mixed:
+                    _drop(store, table, part[0])
+            if len(mixed) == len(old):
+                break
+        if not old:
+            return
+    raise StoreError(f"the old rows of {table} are merged with new ones again and again; call this again later")
+
+
+def _drop(store: Store, table: str, part: str) -> None:
+    try:
+        store.command(_sql(store, "drop_part", table=table, part=part))
+    except QueryError as error:
+        if "NO_SUCH_DATA_PART" not in str(error):  # merged into another since
+            raise
 
 
 def _day(store: Store, run: Run, day: str) -> None:
     """Swap one day's partitions, mark what is made of them, and drop the rows that this outdates."""
     tables = [table for table in run.tables if table not in _WHOLE]
     before = {table: _count(store, table, day) for table in tables}
-    partition = f"'{day}'"
     if "workflow_marks" in tables:
         source = ("attempt_states", "rebuild_attempt_states") if "attempt_states" in tables else None
         derive(store, "workflow_marks_mv", into="rebuild_workflow_marks", source=source, where=f"day = '{day}'")
     for table in ("attempt_states", "workflow_marks"):
         if table in tables:
-            store.command(_sql(store, "replace_partition", table=table, partition=partition))
+            _swap(store, table, day)
     if "dispatch_failures" in tables:
         store.command(_sql(store, "failures_in", day=day))
         store.command(_sql(store, "failures_out", day=day))
@@ -248,27 +280,32 @@ def _day(store: Store, run: Run, day: str) -> None:
         derive(store, "minute_marks_mv", where=f"toDate(hour) = '{day}'")
         store.command(_sql(store, "outdated_minute_marks", day=day, marked=str(marked)))
         store.command(_sql(store, "outdated_minutes", day=day, marked=str(marked)))
-    if "attempt_states" in tables:
-        wait_for_inserts(store)
-        store.command(_sql(store, "catch_up", table="attempt_states", since=str(run.swaps_began)))
     _store_rows(store, tables, day, marked)
     run.counts += [[day, table, before[table], _count(store, table, day)] for table in tables]
     _save(store, run)
 
 
 def _store_rows(store: Store, tables: list[str], day: str, marked: int) -> None:
-    """Have the rows stored that readers compute until then; not for ever, since that is right without them."""
+    """Have the rows stored that readers compute until then, as long as that gets on; readers are right without them."""
     for kind in ("workflow", "minute"):
-        end = time.monotonic() + _STORED_SECONDS
-        missing = _sql(store, f"missing_{kind}s")
-        while f"{kind}_rows" in tables and store.query(missing, {"day": day, "marked": marked}).rows[0][0]:
-            if time.monotonic() > end:
+        missing, left = _sql(store, f"missing_{kind}s"), -1
+        while f"{kind}_rows" in tables:
+            before, left = left, int(store.query(missing, {"day": day, "marked": marked}).rows[0][0])
+            if not left or 0 <= before <= left:
                 break
-            try:
-                store.command(_sql(store, "refresh", view=f"{kind}_rows_mv"))
-            except QueryError:
-                break
-            time.sleep(0.5)
+            _refresh(store, f"{kind}_rows_mv")
+
+
+def _refresh(store: Store, view: str) -> None:
+    try:
+        store.command(_sql(store, "refresh", view=view))
+    except QueryError:
+        return  # the account may not; it happens by itself
+    end = time.monotonic() + _REFRESH_SECONDS
+    names = {"database": store.database, "view": view}
+    time.sleep(0.5)  # it begins a little later
+    while time.monotonic() < end and store.query(statement("rebuild", "refreshing"), names).rows[0][0]:
+        time.sleep(0.2)
 
 
 def _clean_up(store: Store, run: Run) -> None:

@@ -76,8 +76,11 @@ def figures(store: Any, *names: str) -> dict[str, list[tuple[Any, ...]]]:
     return {name: sorted(store.query(VIEWS[name]).rows, key=repr) for name in names or VIEWS}
 
 
-def age(store: Any, *, seconds: int = 180) -> None:
-    """Let minutes pass since everything arrived, and the stored rows be made."""
+def age(store: Any, *, seconds: int = 62) -> None:
+    """Let a minute pass since everything arrived, and the stored rows be made.
+
+    Not more: what arrived since older rows were made must stay newer than they are.
+    """
     for table in ("workflow_marks", "minute_marks"):
         store.command(
             f"ALTER TABLE {table} UPDATE arrived = arrived - toIntervalSecond({seconds}) WHERE 1 SETTINGS mutations_sync = 2"

@@ -1,0 +1,1 @@
+ALTER TABLE {database}.{table} ATTACH PARTITION {partition} FROM {database}.rebuild_{table}

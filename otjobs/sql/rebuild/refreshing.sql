@@ -1,0 +1,1 @@
+SELECT countIf(status = 'Running') FROM system.view_refreshes WHERE database = {database:String} AND view = {view:String}

@@ -1,1 +1,0 @@
-ALTER TABLE {database}.{table} REPLACE PARTITION {partition} FROM {database}.rebuild_{table}
