@@ -186,7 +186,7 @@ def test_readers_see_no_gap_while_spans_go_on_arriving(store, url):
     assert len(inserted) > 10
     live = store.query(STATES).rows
     assert len(live) == len(old) + len(inserted)
-    rebuild(store, days(store), ["attempt_states"])
+    rebuild(store, days(store)[:1], ["attempt_states"])
     assert store.query(STATES).rows == live
 
 
