@@ -9,7 +9,7 @@ import click
 import pytest
 import reference
 from click.testing import CliRunner
-from conftest import run
+from running import run
 
 from otjobs.cli.app import cli
 

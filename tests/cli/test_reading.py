@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cli_history
 import pytest
-from conftest import OTJOBS, invoke, run
+from running import OTJOBS, invoke, run
 
 from otjobs.server import Server
 from otjobs.store import connect

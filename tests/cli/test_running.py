@@ -11,7 +11,7 @@ import sys
 
 import parts
 import pytest
-from conftest import OTJOBS, invoke, run
+from running import OTJOBS, invoke, run
 
 from otjobs.store import connect
 from otjobs.store.migrate import migrations
