@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +28,25 @@ def _ready(endpoints: Endpoints) -> None:
     _say(ready=dataclasses.asdict(endpoints))
 
 
+def _with_parent() -> threading.Event:
+    """Return an event that is set when the process that started this one is gone: nobody else would end it."""
+    parent, gone = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        gone.set()
+
+    threading.Thread(target=watch, name="otjobs-parent", daemon=True).start()
+    return gone
+
+
 def main() -> int:
     """Run the server; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     arguments = json.loads(sys.argv[1])
     try:
-        run(Path(arguments.pop("data")), on_ready=_ready, **arguments)
+        run(Path(arguments.pop("data")), on_ready=_ready, stop=_with_parent(), **arguments)
     except OtjobsError as error:
         _say(error=type(error).__name__, message=str(error))
         return 2

@@ -6,11 +6,15 @@ import http.client
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+import parts
+import psutil
 import pytest
 import requests
 from google.rpc import error_details_pb2, status_pb2
@@ -156,3 +160,18 @@ def test_a_sender_that_goes_away_frees_its_room(start, span, request_of):
         client.post(request_of("room", span("r", attributes={"a": "x" * 90_000})).SerializeToString()).status_code
         == 200
     )
+
+
+def test_it_ends_with_the_process_that_started_it(tmp_path):
+    # Given a server that a script started, which is killed and so cannot stop it
+    script = (
+        "import sys, time; from otjobs.server import Server; server = Server(sys.argv[1]); server.start(); "
+        "print(server.pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "data")], stdout=subprocess.PIPE, text=True
+    ) as starter:
+        pid = int(starter.stdout.readline())
+        starter.kill()
+    # Then it ends by itself
+    parts.wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", seconds=20)
