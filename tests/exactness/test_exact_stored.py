@@ -21,7 +21,10 @@ pytestmark = pytest.mark.clickhouse
 def differences(bench):
     world = bench.expected()
     wanted = {**minutes.tables(world), **world.tables}
-    return compare(bench.store, {view: wanted[view] for view in VIEWS}, until=world.now)
+    found = compare(bench.store, {view: wanted[view] for view in VIEWS}, until=world.now)
+    still = {job["job_id"] for job in wanted["jobs"] if job["ended_at"] is None}
+    got = {row[0] for row in bench.store.query("SELECT job_id FROM open_jobs").rows}
+    return found if still == got else [*found, f"open_jobs: {got} should be {still}"]
 
 
 def lone_job(at, *runs):
