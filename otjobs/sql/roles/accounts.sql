@@ -15,6 +15,7 @@ CREATE SETTINGS PROFILE OR REPLACE otjobs_reader SETTINGS readonly = 1, max_exec
 CREATE USER IF NOT EXISTS otjobs_reader IDENTIFIED WITH sha256_hash BY '{reader_sha256}';
 ALTER USER otjobs_reader IDENTIFIED WITH sha256_hash BY '{reader_sha256}' SETTINGS PROFILE otjobs_reader;
 GRANT SELECT ON {database}.jobs TO otjobs_reader;
+GRANT SELECT ON {database}.open_jobs TO otjobs_reader;
 GRANT SELECT ON {database}.attempts TO otjobs_reader;
 GRANT SELECT ON {database}.workflows TO otjobs_reader;
 GRANT SELECT ON {database}.queue_minutes TO otjobs_reader;
