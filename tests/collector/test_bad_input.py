@@ -133,7 +133,6 @@ def test_ids_of_a_wrong_length_refuse_the_request(gateway, store):
 
 def test_spans_without_job_data_are_stored_and_make_no_job(gateway, store):
     bad = [
-        span("no type", otjobs__job__type=None),
         span("", otjobs__job__type="work"),
         span("no operation", messaging__operation__type=None),
         span("odd operation", messaging__operation__type="settle"),

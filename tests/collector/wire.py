@@ -168,4 +168,4 @@ def stored(store, jobs, *, seconds=30):
         raise AssertionError(
             f"{len(wanted - seen)} of {len(wanted)} jobs are missing, such as {sorted(wanted - seen)[:5]}"
         ) from None
-    assert seen == wanted
+    assert seen == wanted, seen ^ wanted

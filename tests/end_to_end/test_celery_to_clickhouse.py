@@ -9,7 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import parts
@@ -20,6 +21,10 @@ from otjobs.store.migrate import migrate
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "grafana"))
+
+from panels import OVERVIEW, run_panel  # noqa: E402  (of the dashboards' tests)
+
 ORDERS = 180
 MILLISECOND = 1_000_000
 
@@ -180,10 +185,32 @@ def test_the_views_equal_the_applications_log(tmp_path, clickhouse, collector_bi
             "all jobs are stored as ended",
         )
         compare(store, events, jobs)
+        compare_panels(store, events, jobs)
         assert len({e["pid"] for e in events}) >= 5
     finally:
         stack.stop()
         store.close()
+
+
+def compare_panels(store, events, jobs):
+    """What the Overview dashboard shows equals the application's log."""
+    first, last = (datetime.fromtimestamp(pick(e["at"] for e in events) / 1e9, UTC) for pick in (min, max))
+    rows = run_panel(store, OVERVIEW, "Jobs over time", first - timedelta(minutes=5), last + timedelta(minutes=5))
+    shown = Counter()
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, int | float):
+                shown[name] += value
+    ended = Counter(e["outcome"] for e in events if e["what"] == "ended")
+    true = {
+        "dispatched": len(jobs),
+        "started": sum(e["what"] == "started" for e in events),
+        "succeeded": ended["success"],
+        "failed": ended["failure"],
+        "retried": ended["retry"],
+    }
+    assert {name: shown[name] for name in true if name in shown} == {n: v for n, v in true.items() if n in shown}
+    assert len(shown) >= 3, rows[:2]
 
 
 def compare(store, events, jobs):
