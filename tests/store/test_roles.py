@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 USERS = """<clickhouse><profiles><default/></profiles><quotas><default/></quotas><users><default><password/>
 <networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default></users></clickhouse>"""
 VIEWS = (
-    "jobs", "open_jobs", "attempts", "workflows", "queue_minutes", "workflow_minutes", "job_types", "job_edges", "pipeline_health",
-    "clock_skew", "otel_traces", "otel_traces_trace_id_ts",
+    "jobs", "open_jobs", "attempts", "workflows", "queue_minutes", "workflow_minutes", "job_types", "job_edges",
+    "pipeline_health", "clock_skew", "otel_traces", "otel_traces_trace_id_ts",
 )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def test_the_reader_reads_every_view_and_nothing_else(accounts):
     reader = accounts["reader"]
     for view in VIEWS:
         assert reader.query(f"SELECT count() FROM (SELECT * FROM {view} LIMIT 1)").rows == [
-            (int(view != "clock_skew"),)
+            (int(view not in ("clock_skew", "open_jobs")),)
         ], view
     for table in ("attempt_states", "minute_rows", "otjobs_settings", "secrets.t", "system.users"):
         with pytest.raises(QueryError, match="Not enough privileges"):
