@@ -310,3 +310,34 @@ def empty(store) -> None:
         store.command(f"TRUNCATE TABLE {table}")
     for (view,) in views:
         store.command(f"SYSTEM START VIEW {view}")
+
+
+def age(store) -> None:
+    """Let three minutes pass since everything arrived and was last stored, and the stored rows be made anew."""
+    mine = {"name": store.database}
+    views = [
+        view
+        for (view,) in store.query("SELECT view FROM system.view_refreshes WHERE database = {name:String}", mine).rows
+    ]
+    assert views, "nothing makes stored rows here"
+    for view in views:
+        store.command(f"SYSTEM STOP VIEW {view}")
+    columns: dict[str, list[str]] = {}
+    for table, column in store.query(
+        "SELECT table, name FROM system.columns WHERE database = {name:String} AND name IN ('arrived', 'through', 'computed_at') "
+        "AND table IN (SELECT name FROM system.tables WHERE database = {name:String} AND engine LIKE '%MergeTree')",
+        mine,
+    ).rows:
+        columns.setdefault(table, []).append(column)
+    for table, names in columns.items():
+        earlier = ", ".join(f"{name} - toIntervalSecond(180) AS {name}" for name in names)
+        store.command(f"CREATE TABLE aged AS {table}")
+        store.command(f"INSERT INTO aged SELECT * REPLACE ({earlier}) FROM {table}")
+        store.command(f"TRUNCATE TABLE {table}")
+        store.command(f"INSERT INTO {table} SELECT * FROM aged")
+        store.command("DROP TABLE aged SYNC")
+    for view in views:
+        store.command(f"SYSTEM START VIEW {view}")
+        for _ in range(2):  # one may be under way
+            store.command(f"SYSTEM REFRESH VIEW {view}")
+            store.command(f"SYSTEM WAIT VIEW {view}")

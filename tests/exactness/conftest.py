@@ -53,31 +53,7 @@ class Bench:
 
     def age(self) -> None:
         """Let minutes pass since everything arrived and was last stored, and the stored rows be made."""
-        views = self.store.query(
-            "SELECT view FROM system.view_refreshes WHERE database = {name:String}", {"name": self.store.database}
-        ).rows
-        assert views, "nothing makes stored rows here"
-        for (view,) in views:
-            self.store.command(f"SYSTEM STOP VIEW {view}")
-        columns: dict[str, list[str]] = {}
-        for table, column in self.store.query(
-            "SELECT table, name FROM system.columns WHERE database = {name:String} AND name IN ('arrived', 'through', 'computed_at') "
-            "AND table IN (SELECT name FROM system.tables WHERE database = {name:String} AND engine LIKE '%MergeTree')",
-            {"name": self.store.database},
-        ).rows:
-            columns.setdefault(table, []).append(column)
-        for table, names in columns.items():
-            earlier = ", ".join(f"{name} - toIntervalSecond(180) AS {name}" for name in names)
-            self.store.command(f"CREATE TABLE aged AS {table}")
-            self.store.command(f"INSERT INTO aged SELECT * REPLACE ({earlier}) FROM {table}")
-            self.store.command(f"TRUNCATE TABLE {table}")
-            self.store.command(f"INSERT INTO {table} SELECT * FROM aged")
-            self.store.command("DROP TABLE aged SYNC")
-        for (view,) in views:
-            self.store.command(f"SYSTEM START VIEW {view}")
-            for _ in range(2):  # one may be under way
-                self.store.command(f"SYSTEM REFRESH VIEW {view}")
-                self.store.command(f"SYSTEM WAIT VIEW {view}")
+        parts.age(self.store)
 
     def expected(self) -> World:
         """What the model makes of everything delivered so far."""

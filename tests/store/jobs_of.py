@@ -74,18 +74,3 @@ def failure(number: int, at: datetime) -> tuple[Any, ...]:
 def figures(store: Any, *names: str) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of the views, in an order of their own."""
     return {name: sorted(store.query(VIEWS[name]).rows, key=repr) for name in names or VIEWS}
-
-
-def age(store: Any, *, seconds: int = 62) -> None:
-    """Let a minute pass since everything arrived, and the stored rows be made.
-
-    Not more: what arrived since older rows were made must stay newer than they are.
-    """
-    for table in ("workflow_marks", "minute_marks"):
-        store.command(
-            f"ALTER TABLE {table} UPDATE arrived = arrived - toIntervalSecond({seconds}) WHERE 1 SETTINGS mutations_sync = 2"
-        )
-    for view in ("workflow_rows_mv", "minute_rows_mv"):
-        for _ in range(2):  # one may be under way
-            store.command(f"SYSTEM REFRESH VIEW {view}")
-            store.command(f"SYSTEM WAIT VIEW {view}")

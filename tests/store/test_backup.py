@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import parts
 import pytest
-from jobs_of import age, figures, midnight, workflow
+from jobs_of import figures, midnight, workflow
 
 from otjobs.store import connect
 from otjobs.store.migrate import migrate
@@ -21,7 +21,7 @@ def test_backed_up_lost_and_restored(tmp_path):
         store = connect(server.database_url("otjobs"))
         migrate(store)
         store.insert_spans(workflow(1, midnight(1)))
-        age(store)
+        parts.age(store)
         store.insert_spans(workflow(2, midnight(1) + timedelta(minutes=1)))
         before = figures(store)
         server.query("BACKUP DATABASE otjobs TO File('monday')")
@@ -38,7 +38,7 @@ def test_backed_up_lost_and_restored(tmp_path):
         store.insert_spans(workflow(3, midnight(1) + timedelta(minutes=2)))
         right = figures(store)
         assert len(right["workflows"]) == 3
-        age(store)
+        parts.age(store)
         got = figures(store)
         for view, rows in right.items():
             assert got[view] == rows, view

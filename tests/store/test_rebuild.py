@@ -9,8 +9,9 @@ import threading
 import time
 from datetime import timedelta
 
+import parts
 import pytest
-from jobs_of import age, failure, figures, midnight, nanoseconds, span, workflow
+from jobs_of import failure, figures, midnight, nanoseconds, span, workflow
 
 from otjobs.errors import StoreError
 from otjobs.store import connect
@@ -97,7 +98,7 @@ def days(store):
 @pytest.mark.parametrize("round_", [0, 1])
 def test_whatever_was_done_to_derived_tables(store, round_):
     store.insert_spans(history())
-    age(store)
+    parts.age(store)
     right = figures(store)
     assert len(right["jobs"]) == 26
     # Given tables that say other things
@@ -113,7 +114,7 @@ def test_whatever_was_done_to_derived_tables(store, round_):
         assert got[view] == rows, view
     assert {(count.day, count.table) for count in counts} >= {(str(DAY.date()), table) for table in TABLES[:6]}
     # and also once no reader computes anything.
-    age(store)
+    parts.age(store)
     assert figures(store) == right
     assert store.query("SHOW TABLES LIKE 'rebuild%'").rows == []
 
@@ -136,7 +137,7 @@ def test_tables_without_days(store):
 
 def test_readers_see_no_gap_while_spans_go_on_arriving(store, url):
     store.insert_spans(history())
-    age(store)
+    parts.age(store)
     old = {row[0] for row in store.query("SELECT job_id FROM jobs").rows}
     stop, inserted, troubles = threading.Event(), [], []
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import parts
 import pytest
-from jobs_of import S, age, failure, figures, midnight, nanoseconds, span, workflow
+from jobs_of import S, failure, figures, midnight, nanoseconds, span, workflow
 
 from otjobs.errors import ConfigurationError
 from otjobs.store.forget import Forgotten, forget
@@ -80,7 +81,7 @@ def test_figures_outlive_their_jobs_and_late_spans_change_nothing(store):
         ),
     ]  # fmt: skip
     store.insert_spans([*workflow(1, old), *workflow(2, new), *crossing, failure(5, old)])
-    age(store)
+    parts.age(store)
     before = figures(store)
     assert len(before["jobs"]) == 7
     # When the older day passes out of retention
@@ -105,7 +106,7 @@ def test_figures_outlive_their_jobs_and_late_spans_change_nothing(store):
         got = figures(store)
         assert {name: got[name] for name in FIGURES} == {name: before[name] for name in FIGURES}
         assert {row[3] for row in got["jobs"]} == {"o2", "m2", "late", "more"}
-        age(store)
+        parts.age(store)
     # The late spans are there as spans.
     assert store.query("SELECT count() FROM otel_traces WHERE TraceId = {id:String}", {"id": f"{3:032x}"}).rows == [
         (4,)
@@ -139,7 +140,7 @@ def test_a_label_is_forgotten_everywhere(store):
     store.insert_spans([*workflow(1, at, **mine), tuple(http)])
     store.insert_spans(workflow(2, at + timedelta(minutes=1), **other))
     store.insert_spans([*shared[:2], *map(tuple, theirs)])
-    age(store)
+    parts.age(store)
     before = figures(store)
     assert forget(store, "customer", "42", dry=True) == Forgotten(
         jobs=3, attempts=3, workflows=1, shared_workflows=1, spans=7
@@ -165,7 +166,7 @@ def test_a_label_is_forgotten_everywhere(store):
         assert [row for row in before["workflows"] if row[0] != f"{1:032x}"] == got["workflows"]
         for view in ("queue_minutes", "job_edges", "job_types"):
             assert got[view] == before[view]
-        age(store)
+        parts.age(store)
     assert forget(store, "customer", "42").jobs == 0
     assert [row[0] for row in store.query("SHOW TABLES LIKE 'forget%'").rows] == []
     with pytest.raises(ConfigurationError):
