@@ -18,7 +18,7 @@ from otjobs.store import connect
 from otjobs.store.migrate import migrate
 from otjobs.store.text import named_query, query_names, statement
 
-BEGAN = time.time_ns() // 300_000_000_000 * 300 - 2400
+BEGAN = 0  # seconds; set when the history is told, which may be long after this module was imported
 _ids = itertools.count(1)
 
 NAMES = {
@@ -119,6 +119,8 @@ def equal(wanted, got):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
+    global BEGAN
+    BEGAN = time.time_ns() // 300_000_000_000 * 300 - 2400
     found = connect(f"chdb://{tmp_path_factory.mktemp('queries')}")
     migrate(found)
     found.command("SYSTEM STOP VIEWS")
