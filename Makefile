@@ -37,5 +37,5 @@ format: $(VENV)/.installed ## format in place
 bench: $(VENV)/.installed ## the benchmarks (BENCH=--quick for short ones)
 	for f in $$(grep -l __main__ bench/*.py); do $(BIN)/python $$f $(BENCH) || exit 1; done
 
-chaos: $(VENV)/.installed ## kill things
-	$(BIN)/pytest tests/chaos
+chaos: $(VENV)/.installed ## the tests that kill workers, the collector and the embedded server
+	$(BIN)/pytest tests/integrations/celery_main tests/collector/test_pipeline.py tests/embedded/test_process.py tests/embedded/test_under_load.py tests/end_to_end

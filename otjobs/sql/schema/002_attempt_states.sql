@@ -1,9 +1,9 @@
 -- The state of every attempt: one row each, fed by one materialized view; jobs and workflows are views over it.
--- Engine AggregatingMergeTree; key system, queue, type, enqueue time, ids; one partition per enqueue day.
+-- Engine AggregatingMergeTree; key hour, system, queue, type, enqueue time, ids; one partition per day of the hour.
 -- Why right under duplicates and in any order: the key columns are repeated by every span of a job, and all else is a
 -- minimum, a maximum or the maximum of a tuple, so a span may arrive again, later, or in another batch.
 --   * Zero, '' and 0 stand for "not seen": every real value is larger.
---   * Jobs of un-instrumented producers have no enqueue time: NULL in the key, and the partition of 1970.
+--   * Jobs of un-instrumented producers have no enqueue time: NULL in the key, under the hour of their first start.
 --   * Key times are kept between 1970-01-02 and 2106, the hours the key can name.
 --   * A span for a day whose jobs are gone makes no state: half a job would contradict the figures that were kept.
 --   * The view does not group: rows of one key in an insert are merged when it is written.
