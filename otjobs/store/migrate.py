@@ -68,7 +68,7 @@ def migrate(store: Store, *, definer: str = "CURRENT_USER") -> list[int]:
 def apply(store: Store, version: int, name: str, script: str, *, definer: str = "CURRENT_USER") -> None:
     """Apply one migration; doing it again, or twice at once, changes nothing."""
     for sql in split(script):
-        store.command(fill(sql, database=store.database, definer=definer))
+        store.command(fill(sql, database=store.database, definer=definer, everywhere=store.database, sharded="0"))
     backfill(store, script)
     added = statement("store", "add_version")
     store.command(fill(added, database=store.database, version=str(version), name=name))

@@ -18,6 +18,8 @@ SELECT
     sumIf(run_seconds, kind = 'end') AS run_seconds_total,
     countIf(kind = 'start' AND isNotNull(queue_seconds)) AS queue_count,
     countIf(kind = 'end' AND isNotNull(run_seconds)) AS run_count,
+    groupArrayIf(assumeNotNull(queue_seconds), {sharded} AND kind = 'start' AND isNotNull(queue_seconds)) AS queue_values,
+    groupArrayIf(assumeNotNull(run_seconds), {sharded} AND kind = 'end' AND isNotNull(run_seconds)) AS run_values,
     quantilesTDigestStateIf(0.5, 0.9, 0.95, 0.99)(assumeNotNull(queue_seconds), kind = 'start' AND isNotNull(queue_seconds)) AS queue_state,
     quantilesTDigestStateIf(0.5, 0.9, 0.95, 0.99)(assumeNotNull(run_seconds), kind = 'end' AND isNotNull(run_seconds)) AS run_state,
     -- Attempts that became ready in this minute and still waited when a minute ended, by the last such end.

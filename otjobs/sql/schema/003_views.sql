@@ -7,7 +7,7 @@ CREATE OR REPLACE VIEW {database}.attempt_rows
 DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH
     (SELECT mapFromArrays(groupArray(service), groupArray(newest))
-        FROM (SELECT service, max(newest) AS newest FROM {database}.service_clock GROUP BY service)) AS clocks,
+        FROM (SELECT service, max(newest) AS newest FROM {everywhere}.service_clock GROUP BY service)) AS clocks,
     toDateTime64('2261-01-01 00:00:00', 9, 'UTC') AS far,
     toDateTime64(0, 9, 'UTC') AS never,
     now64(9, 'UTC') AS moment,

@@ -82,6 +82,9 @@ CREATE TABLE IF NOT EXISTS {database}.minute_rows
     run_seconds_total Nullable(Float64) CODEC(ZSTD(1)),
     queue_count UInt64 CODEC(T64, ZSTD(1)),
     run_count UInt64 CODEC(T64, ZSTD(1)),
+    -- Of several shards only, where the quantiles of the parts do not make the quantiles of the whole.
+    queue_values Array(Float64) CODEC(ZSTD(1)),
+    run_values Array(Float64) CODEC(ZSTD(1)),
     queue_state AggregateFunction(quantilesTDigest(0.5, 0.9, 0.95, 0.99), Float64) CODEC(ZSTD(1)),
     run_state AggregateFunction(quantilesTDigest(0.5, 0.9, 0.95, 0.99), Float64) CODEC(ZSTD(1)),
     waits Map(DateTime('UTC'), UInt64) CODEC(ZSTD(1)),
@@ -145,10 +148,40 @@ SELECT *, now64(3, 'UTC') AS computed_at FROM ({include minute_figures minutes=n
 ORDER BY minute, system, queue, job_type
 SETTINGS max_insert_threads = 1, max_threads = 1;
 
--- Two kinds of rows meet here: what happened in a minute, and who waited at its end (the running minute: now).
+-- What minutes are put together from: what happened in each, and who waited at its end (the running minute: now).
+CREATE OR REPLACE VIEW {database}.minute_parts
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT minute, system, queue, job_type, dispatched, dispatch_failed, started, succeeded, failed, retried, expired, cancelled,
+    rejected, lost, toUInt64(0) AS waiting, toDateTime64(0, 9, 'UTC') AS first_ready,
+    arrayMap(x -> if(isNaN(x), NULL, x), queue_quantiles) AS queue_p, arrayMap(x -> if(isNaN(x), NULL, x), run_quantiles) AS run_p,
+    queue_seconds_total, run_seconds_total, queue_count, run_count, queue_values, run_values, queue_state, run_state
+FROM {database}.current_minutes
+WHERE dispatched + dispatch_failed + started + succeeded + failed + retried + expired + cancelled + rejected + lost > 0
+UNION ALL
+SELECT arrayJoin(arrayMap(m -> toDateTime(m, 'UTC'), range(toUnixTimestamp(ready_minute), least(toUnixTimestamp(crossed), toUnixTimestamp(now()) + 1), 60))) AS minute,
+    system, queue, job_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n, its_first_ready, [NULL, NULL, NULL, NULL], [NULL, NULL, NULL, NULL], NULL, NULL, 0, 0, [], [],
+    arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64()),
+    arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64())
+FROM
+(
+    SELECT minute AS ready_minute, system, queue, job_type, crossed, n, its_first_ready
+    FROM ({include stored_minutes dirty=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
+    ARRAY JOIN mapKeys(waits) AS crossed, mapValues(waits) AS n, oldest AS its_first_ready
+    UNION ALL
+    SELECT minute, system, queue, job_type, crossed, count(), min(assumeNotNull(ready_at))
+    FROM ({include minute_events minutes=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
+    WHERE kind = 'ready'
+    GROUP BY minute, system, queue, job_type, crossed
+);
+
 CREATE OR REPLACE VIEW {database}.queue_minutes
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT
+AS WITH
+    if({sharded}, arrayMap(x -> if(isNaN(x), NULL, x), quantilesExactInclusiveArray(0.5, 0.9, 0.95, 0.99)(e.queue_values)),
+        [max(e.queue_p[1]), max(e.queue_p[2]), max(e.queue_p[3]), max(e.queue_p[4])]) AS queue_quantiles,
+    if({sharded}, arrayMap(x -> if(isNaN(x), NULL, x), quantilesExactInclusiveArray(0.5, 0.9, 0.95, 0.99)(e.run_values)),
+        [max(e.run_p[1]), max(e.run_p[2]), max(e.run_p[3]), max(e.run_p[4])]) AS run_quantiles
+SELECT
     minute, system, queue, job_type,
     sum(e.dispatched) AS dispatched,
     sum(e.dispatch_failed) AS dispatch_failed,
@@ -163,45 +196,21 @@ AS SELECT
     sum(e.waiting) AS waiting,
     if(waiting = 0, NULL, (toUnixTimestamp64Nano(least(toDateTime64(minute, 9, 'UTC') + toIntervalSecond(60), now64(9, 'UTC')))
         - toUnixTimestamp64Nano(minIf(e.first_ready, e.waiting > 0))) / 1e9) AS oldest_wait_seconds,
-    max(e.queue_p[1]) AS queue_p50_seconds,
-    max(e.queue_p[2]) AS queue_p90_seconds,
-    max(e.queue_p[3]) AS queue_p95_seconds,
-    max(e.queue_p[4]) AS queue_p99_seconds,
-    max(e.run_p[1]) AS run_p50_seconds,
-    max(e.run_p[2]) AS run_p90_seconds,
-    max(e.run_p[3]) AS run_p95_seconds,
-    max(e.run_p[4]) AS run_p99_seconds,
+    queue_quantiles[1] AS queue_p50_seconds,
+    queue_quantiles[2] AS queue_p90_seconds,
+    queue_quantiles[3] AS queue_p95_seconds,
+    queue_quantiles[4] AS queue_p99_seconds,
+    run_quantiles[1] AS run_p50_seconds,
+    run_quantiles[2] AS run_p90_seconds,
+    run_quantiles[3] AS run_p95_seconds,
+    run_quantiles[4] AS run_p99_seconds,
     sum(e.queue_seconds_total) AS queue_seconds,
     sum(e.run_seconds_total) AS run_seconds,
     sum(e.queue_count) AS queue_count,
     sum(e.run_count) AS run_count,
     quantilesTDigestMergeState(0.5, 0.9, 0.95, 0.99)(e.queue_state) AS queue_state,
     quantilesTDigestMergeState(0.5, 0.9, 0.95, 0.99)(e.run_state) AS run_state
-FROM
-(
-    SELECT minute, system, queue, job_type, dispatched, dispatch_failed, started, succeeded, failed, retried, expired, cancelled,
-        rejected, lost, toUInt64(0) AS waiting, toDateTime64(0, 9, 'UTC') AS first_ready,
-        arrayMap(x -> if(isNaN(x), NULL, x), queue_quantiles) AS queue_p, arrayMap(x -> if(isNaN(x), NULL, x), run_quantiles) AS run_p,
-        queue_seconds_total, run_seconds_total, queue_count, run_count, queue_state, run_state
-    FROM {database}.current_minutes
-    WHERE dispatched + dispatch_failed + started + succeeded + failed + retried + expired + cancelled + rejected + lost > 0
-    UNION ALL
-    SELECT arrayJoin(arrayMap(m -> toDateTime(m, 'UTC'), range(toUnixTimestamp(ready_minute), least(toUnixTimestamp(crossed), toUnixTimestamp(now()) + 1), 60))) AS minute,
-        system, queue, job_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n, its_first_ready, [NULL, NULL, NULL, NULL], [NULL, NULL, NULL, NULL], NULL, NULL, 0, 0,
-        arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64()),
-        arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64())
-    FROM
-    (
-        SELECT minute AS ready_minute, system, queue, job_type, crossed, n, its_first_ready
-        FROM ({include stored_minutes dirty=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
-        ARRAY JOIN mapKeys(waits) AS crossed, mapValues(waits) AS n, oldest AS its_first_ready
-        UNION ALL
-        SELECT minute, system, queue, job_type, crossed, count(), min(assumeNotNull(ready_at))
-        FROM ({include minute_events minutes=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
-        WHERE kind = 'ready'
-        GROUP BY minute, system, queue, job_type, crossed
-    )
-) AS e
+FROM {database}.minute_parts AS e
 GROUP BY minute, system, queue, job_type;
 
 -- Workflows by the minute they began, and by the minute they ended once they were complete.
