@@ -253,6 +253,33 @@ def clickhouse_server(folder: Path, *, config: Path | None = None) -> Iterator[C
 
 
 @contextmanager
+def clickhouse_cluster(folder: Path, *, shards: int = 2, more: str = "") -> Iterator[list[ClickHouse]]:
+    """Run ClickHouse servers that are the shards of the cluster `pair`, one replica each."""
+    require("clickhouse")
+    servers = []
+    for number in range(1, shards + 1):
+        place = folder / f"shard{number}"
+        servers.append(ClickHouse(free_port(), free_port(), place, config=place / "config.xml"))
+    hosts = "".join(
+        f"<shard><replica><host>127.0.0.1</host><port>{server.tcp_port}</port></replica></shard>" for server in servers
+    )
+    for number, server in enumerate(servers, 1):
+        assert server.config
+        server.folder.mkdir(parents=True)
+        server.config.write_text(
+            f"<clickhouse><remote_servers><pair>{hosts}</pair></remote_servers>"
+            f"<macros><shard>{number}</shard><replica>r1</replica></macros>{more}</clickhouse>"
+        )
+    try:
+        for server in servers:
+            server.start()
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
+
+
+@contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
     """Run a Redis server on a free port without persistence, and give its URL."""
     require("redis")

@@ -12,6 +12,7 @@ from otjobs.cli.app import json_option, opened, url_option
 from otjobs.cli.screen import Column, Screen
 from otjobs.cli.values import document
 from otjobs.errors import ConfigurationError
+from otjobs.store.cluster import cluster_of, find_cluster, migrate_cluster, shards
 from otjobs.store.migrate import applied, migrations
 from otjobs.store.migrate import migrate as bring_up
 from otjobs.store.retention import LAYERS, days, horizons, keep, retention
@@ -46,6 +47,16 @@ def _keep_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="ACCOUNT",
     help="The permanent account with whose rights the views run.",
 )
+@click.option("--cluster", metavar="NAME", help="Make it on every host of this cluster of the server's remote_servers.")
+@click.option(
+    "--host",
+    "hosts",
+    metavar="HOST[:PORT]",
+    multiple=True,
+    help="A host of the cluster and its HTTP port; once for each shard and replica. Default: the cluster's hosts, with "
+    "the port of --url.",
+)
+@click.option("--replicated", is_flag=True, help="Replicate the tables of a shard, by the macros shard and replica.")
 @_keep_options
 @click.option("--show", is_flag=True, help="Change nothing; show the version and how long everything is kept.")
 @click.option("--roles", is_flag=True, help="Make the accounts otjobs_writer and otjobs_reader, too.")
@@ -73,6 +84,9 @@ def _keep_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @url_option
 def migrate(
     definer: str,
+    cluster: str | None,
+    hosts: tuple[str, ...],
+    replicated: bool,
     show: bool,
     roles: bool,
     writer_password_env: str,
@@ -92,6 +106,7 @@ def migrate(
       otjobs migrate --url http://default:secret@clickhouse:8123/otjobs
       otjobs migrate --keep-spans 14d --keep-jobs 90d --keep-minutes 2y
       otjobs migrate --show
+      otjobs migrate --cluster jobs --url http://default:secret@shard1:8123/otjobs
       OTJOBS_WRITER_PASSWORD=... OTJOBS_READER_PASSWORD=... otjobs migrate --roles
       otjobs migrate --roles-xml /etc/clickhouse-server/users.d/otjobs.xml
     """
@@ -101,14 +116,19 @@ def migrate(
         if not as_json:
             click.echo(f"wrote {roles_xml}; the server reads the passwords from its environment")
         return
+    if (hosts or replicated) and not cluster:
+        raise ConfigurationError("--host and --replicated are about a cluster; name it with --cluster")
     wanted = {layer: days(text) for layer in LAYERS if (text := kept[f"keep_{layer}"]) is not None}
     secrets = {role: _secret(name) for role, name in passwords.items()} if roles else {}
     with opened(needs_schema=show) as store:
         if show:
             _show(store, as_json=as_json)
             return
-        done = bring_up(store, definer=definer)
-        changed = keep(store, wanted, again=bool(done))
+        where = find_cluster(store, cluster, hosts, replicated=replicated) if cluster else cluster_of(store)
+        done = migrate_cluster(store, where, definer=definer) if where else bring_up(store, definer=definer)
+        with shards(store) as databases:
+            changes = [keep(database, wanted, again=bool(done)) for database in databases]
+            changed = {layer: length for change in changes for layer, length in change.items()}
         if roles:
             grant(store, secrets)
         now = max(applied(store), default=0)
@@ -119,10 +139,12 @@ def migrate(
         names = {version: name for version, name, _ in migrations()}
         for version in done:
             click.echo(f"applied {version:03d} {names[version]}")
-        for layer in changed:
-            click.echo(f"keeps {layer} {_length(changed[layer])}")
+        for layer, length in changed.items():
+            click.echo(f"keeps {layer} {_length(length)}")
         for role in secrets:
             click.echo(f"account otjobs_{role} is ready")
+        if where:
+            click.echo(f"over the shards of {where.name}: {where.local} at {', '.join(where.hosts)}")
         state = "is now" if done else "was already"
         click.echo(f"database {store.database} at {store.url} {state} at schema version {now}")
 

@@ -6,7 +6,7 @@ import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from otjobs.errors import ConfigurationError, MissingExtraError, QueryError, StoreUnreachableError
 from otjobs.store.text import named_query, statement
@@ -43,7 +43,8 @@ COLUMNS: Final = (
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 # A batch may hold spans of any days; a refused batch would come back forever.
-_INSERT_SETTINGS: Final = {"max_partitions_per_insert_block": 0, "async_insert": 0}
+# Of a database over shards: stored is what the shards have.
+_INSERT_SETTINGS: Final = {"max_partitions_per_insert_block": 0, "async_insert": 0, "distributed_foreground_insert": 1}
 FORM: Final = "http(s)://user:password@host:port/database or chdb:///folder"
 
 
@@ -64,9 +65,10 @@ class Store:
 
     def __init__(self, client: Any, database: str, url: str, *, embedded: bool) -> None:
         self._client = client
+        self._address = url
         self._lock = threading.RLock()
         self.database = database
-        self.url = url
+        self.url = _public(url)
         self.embedded = embedded
         self._use()
 
@@ -76,6 +78,22 @@ class Store:
             self._client.database = self.database
             if self.embedded:
                 self.command(statement("server", "use_database").replace("{database:Identifier}", self.database))
+
+    def elsewhere(self, host: str, database: str) -> Store:
+        """Open a database of another server as the same account.
+
+        Args:
+            host: `host` or `host:port`; the port is this server's by default.
+            database: its name.
+
+        Raises:
+            StoreUnreachableError: nobody answers there.
+        """
+        parts = urlsplit(self._address)
+        account, at, here = parts.netloc.rpartition("@")
+        port = re.search(r":\d+$", here)
+        place = host if re.search(r":\d+$", host) or not port else host + port[0]
+        return connect(urlunsplit(parts._replace(netloc=f"{account}{at}{place}", path=f"/{database}")))
 
     def exists(self) -> bool:
         """Tell whether the database is there at all."""
@@ -195,7 +213,7 @@ def connect(url: str) -> Store:
         raise StoreUnreachableError(_unreachable(url, error)) from error
     except RuntimeError as error:
         raise StoreUnreachableError(_unreachable(url, error)) from error
-    return Store(client, database, _public(url), embedded=parts.scheme == "chdb")
+    return Store(client, database, url, embedded=parts.scheme == "chdb")
 
 
 def _public(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,32 @@ if TYPE_CHECKING:
     from otjobs.store.client import Store
 
 _FILE: Final = re.compile(r"(\d{3})_(\w+)\.sql")
+_ENGINE: Final = re.compile(
+    r"(CREATE TABLE IF NOT EXISTS (\w+)\.(\w+)\s.*?ENGINE = )(\w*)MergeTree(?:\(([^)]*)\))?", re.DOTALL
+)
 _ACCOUNT: Final = re.compile(r"CURRENT_USER|[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How tables lie, on one server by default or on shards, and whose they are.
+
+    Attributes:
+        definer: the permanent account whose rights the views run with.
+        everywhere: the database over all shards; '' is the database itself.
+        sharded: there are other shards, so figures must come in a form that can be put together.
+        replicated: tables are replicated by ClickHouse, in its usual place, by the macros shard and replica.
+    """
+
+    definer: str = "CURRENT_USER"
+    everywhere: str = ""
+    sharded: bool = False
+    replicated: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no name of an account."""
+        if not _ACCOUNT.fullmatch(self.definer):
+            raise ConfigurationError(f"{self.definer!r} is no account name")
 
 
 def migrations() -> list[tuple[int, str, str]]:
@@ -49,29 +75,51 @@ def migrate(store: Store, *, definer: str = "CURRENT_USER") -> list[int]:
         NewerSchemaError: a newer otjobs has migrated the database.
         QueryError: the account lacks a right, or the server refuses a statement.
     """
-    if not _ACCOUNT.fullmatch(definer):
-        raise ConfigurationError(f"{definer!r} is no account name")
+    layout = Layout(definer)
     refuse_newer(store)
     have = applied(store)
-    store.command(fill(statement("store", "create_database"), database=store.database))
-    store.command(fill(statement("store", "create_versions"), database=store.database))
-    store._use()  # noqa: SLF001  (the database may be new)
+    prepare(store)
     done = []
     for version, name, script in migrations():
         if version in have:
             continue
-        apply(store, version, name, script, definer=definer)
+        apply(store, version, name, script, layout)
         done.append(version)
     return done
 
 
-def apply(store: Store, version: int, name: str, script: str, *, definer: str = "CURRENT_USER") -> None:
+def prepare(store: Store) -> None:
+    """Make the database and the table of versions, if they are not there."""
+    store.command(fill(statement("store", "create_database"), database=store.database))
+    store.command(fill(statement("store", "create_versions"), database=store.database))
+    store._use()  # noqa: SLF001  (the database may be new)
+
+
+def apply(store: Store, version: int, name: str, script: str, layout: Layout) -> None:
     """Apply one migration; doing it again, or twice at once, changes nothing."""
+    names = {
+        "database": store.database,
+        "definer": layout.definer,
+        "everywhere": layout.everywhere or store.database,
+        "sharded": str(int(layout.sharded)),
+    }
     for sql in split(script):
-        store.command(fill(sql, database=store.database, definer=definer, everywhere=store.database, sharded="0"))
+        filled = fill(sql, **names)
+        store.command(_replicated(filled) if layout.replicated else filled)
     backfill(store, script)
     added = statement("store", "add_version")
     store.command(fill(added, database=store.database, version=str(version), name=name))
+
+
+def _replicated(sql: str) -> str:
+    """Return a statement whose table, if it makes one, is replicated."""
+
+    def engine(match: re.Match[str]) -> str:
+        start, database, table, kind, arguments = match.groups()
+        place = f"'/clickhouse/tables/{{shard}}/{database}/{table}', '{{replica}}'"
+        return f"{start}Replicated{kind}MergeTree({place}{', ' + arguments if arguments else ''})"
+
+    return _ENGINE.sub(engine, sql)
 
 
 def refuse_newer(store: Store) -> None:

@@ -13,7 +13,7 @@ from jobs_of import failure, figures, midnight, workflow
 
 from otjobs.errors import NewerSchemaError
 from otjobs.store import connect
-from otjobs.store.migrate import applied, apply, migrate, migrations
+from otjobs.store.migrate import Layout, applied, apply, migrate, migrations
 from otjobs.store.text import fill, statement
 
 pytestmark = pytest.mark.clickhouse
@@ -27,7 +27,7 @@ def migrate_to(store, version):
     store._use()
     for number, name, script in migrations():
         if number <= version:
-            apply(store, number, name, script)
+            apply(store, number, name, script, Layout())
 
 
 def definitions(store):

@@ -1,0 +1,1 @@
+SELECT getMacro('shard'), getMacro('replica')
