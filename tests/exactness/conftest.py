@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import time
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from model import World, recompute
 
 from otjobs.store import Store, connect
+from otjobs.store.cluster import find_cluster, migrate_cluster, shards
 from otjobs.store.migrate import migrate
 
 if TYPE_CHECKING:
@@ -58,6 +60,43 @@ class Bench:
     def expected(self) -> World:
         """What the model makes of everything delivered so far."""
         return recompute(self.spans, time.time_ns())
+
+
+class Shards(Bench):
+    """A database over the shards of a cluster; batches come in through each host in turn."""
+
+    def __init__(self, stores: list[Store], shards: list[Store]) -> None:
+        super().__init__(stores[0], stores[0].url)
+        self.stores = stores
+        self.shards = shards
+
+    def empty(self) -> None:
+        for shard in self.shards:
+            parts.empty(shard)
+        self.spans = []
+
+    def deliver(self, batches: Batches) -> None:
+        for batch, store in zip(batches, itertools.cycle(self.stores)):
+            store.insert_spans([span.row for span in batch])
+            self.spans += batch
+
+    def age(self) -> None:
+        for shard in self.shards:
+            parts.age(shard)
+
+
+@pytest.fixture(scope="module")
+def shards_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
+    with parts.clickhouse_cluster(tmp_path_factory.mktemp("shards")) as servers:
+        stores = [connect(server.database_url("otjobs")) for server in servers]
+        hosts = [f"127.0.0.1:{server.http_port}" for server in servers]
+        migrate_cluster(stores[0], find_cluster(stores[0], "pair", hosts))
+        stores[1].close()
+        stores[1] = connect(servers[1].database_url("otjobs"))
+        with shards(stores[0]) as local:
+            yield Shards(stores, local)
+        for store in stores:
+            store.close()
 
 
 @pytest.fixture(scope="module")  # chDB opens one folder a process: the next module has its own

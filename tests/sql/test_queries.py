@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import parts
@@ -15,11 +16,13 @@ import pytest
 from expected_rows import EXPECTED, OPEN, OPEN_ENDED, ORDER, PARAMETERS, REPORT, Day, Elapsed
 
 from otjobs.store import connect
+from otjobs.store.cluster import find_cluster, migrate_cluster
 from otjobs.store.migrate import migrate
 from otjobs.store.text import named_query, query_names, statement
 
-BEGAN = 0  # seconds; set when the history is told, which may be long after this module was imported
-_ids = itertools.count(1)
+# Both are set when the history is told, which may be long after this module was imported.
+BEGAN = 0  # seconds
+IDS = itertools.count(1)
 
 NAMES = {
     "attempt": "otjobs.job.attempt",
@@ -64,7 +67,7 @@ def span(operation, trace, job, job_type, queue, began, ended, service, release=
         }
     resource = {"service.name": service, "service.version": release, "host.name": "box"}
     at = datetime.fromtimestamp(BEGAN, UTC) + timedelta(seconds=began)
-    identity = (at, trace, f"{next(_ids):016x}", "", "", f"{operation} {job_type}", "Internal", service, resource)
+    identity = (at, trace, f"{next(IDS):016x}", "", "", f"{operation} {job_type}", "Internal", service, resource)
     return (*identity, "otjobs", "", told, int((ended - began) * 1e9), status, "", *([[]] * 7))
 
 
@@ -117,13 +120,37 @@ def equal(wanted, got):
     return wanted == got
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    global BEGAN
-    BEGAN = time.time_ns() // 300_000_000_000 * 300 - 2400
-    found = connect(f"chdb://{tmp_path_factory.mktemp('queries')}")
+@contextmanager
+def one_database(folder):
+    found = connect(f"chdb://{folder}")
     migrate(found)
     found.command("SYSTEM STOP VIEWS")
+    yield found
+    found.close()
+
+
+@contextmanager
+def two_shards(folder):
+    with parts.clickhouse_cluster(folder) as servers:
+        found = connect(servers[0].database_url("otjobs"))
+        hosts = [f"127.0.0.1:{server.http_port}" for server in servers]
+        migrate_cluster(found, find_cluster(found, "pair", hosts))
+        for server in servers:
+            server.query("SYSTEM STOP VIEWS")
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module", params=[one_database, two_shards])
+def store(request, tmp_path_factory):
+    global BEGAN, IDS
+    with request.param(tmp_path_factory.mktemp("queries")) as found:
+        BEGAN, IDS = time.time_ns() // 300_000_000_000 * 300 - 2400, itertools.count(1)
+        tell(found)
+        yield found
+
+
+def tell(found):
     # Nothing there: every query answers with no row, or with one that says so.
     for name in query_names():
         rows = found.named(name).rows
@@ -135,8 +162,6 @@ def store(tmp_path_factory):
             if not isinstance(value, datetime)
         ), (name, rows)
     found.insert_spans(history())
-    yield found
-    found.close()
 
 
 @pytest.mark.parametrize("name", query_names())
