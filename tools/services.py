@@ -1,7 +1,8 @@
 """`make services`: get every real part this platform offers, and say what is there.
 
-Parts named on the command line are got; without a name: clickhouse, collector, redis.
-Asked for by name: RabbitMQ, which is large, and BullMQ, which needs Node.js (`python tools/services.py bullmq`).
+Parts named on the command line are got; without a name: clickhouse, clickhouse-oldest, collector, redis.
+Asked for by name: RabbitMQ and ZooKeeper, which are large, and BullMQ, which needs Node.js
+(`python tools/services.py bullmq`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import collector
 PARTS = {
     "redis": lambda: packages.install("redis-server", "redis-server"),
     "rabbitmq": lambda: packages.install("rabbitmq-server", "rabbitmq-server"),
+    "zookeeper": lambda: packages.install("/usr/share/zookeeper/bin/zkServer.sh", "zookeeper"),
     "clickhouse": clickhouse.fetch,
+    "clickhouse-oldest": lambda: clickhouse.fetch("oldest"),
     "collector": collector.build,
     "bullmq": bullmq.fetch,
 }
@@ -29,7 +32,7 @@ PARTS = {
 def main(names: list[str]) -> int:
     """Get the named parts one after the other; return 1 if one of them is missing at the end."""
     missing = []
-    for name in names or ["redis", "clickhouse", "collector"]:
+    for name in names or ["redis", "clickhouse", "clickhouse-oldest", "collector"]:
         if name not in PARTS:
             print(f"no such part: {name}; there are {', '.join(PARTS)}")
             return 2
