@@ -139,3 +139,14 @@ def message(
     if error:
         attributes["error.type"] = error
     return span(kind, start, end, attributes | (more or {}), status="Error" if error else "Unset", **rest)
+
+
+def look_again(store, seconds=40):
+    """Let some seconds pass since everything arrived or was looked at, and the look at what has been quiet be taken."""
+    earlier = ", ".join(f"{name} = {name} - toIntervalSecond({seconds})" for name in ("arrived", "looked"))
+    store.command(f"ALTER TABLE foreign_spans UPDATE {earlier} WHERE 1 SETTINGS mutations_sync = 2")
+    store.command("SYSTEM START VIEW foreign_attempts_again")
+    for _ in range(2):  # one may be under way
+        store.command("SYSTEM REFRESH VIEW foreign_attempts_again")
+        store.command("SYSTEM WAIT VIEW foreign_attempts_again")
+    store.command("SYSTEM STOP VIEW foreign_attempts_again")

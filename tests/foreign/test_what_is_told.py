@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pytest
 from parts import empty
-from stock import S, T, bull, celery_run, celery_send, message, moment, new_id, span, taskiq_run, taskiq_send
+from stock import (
+    S,
+    T,
+    bull,
+    celery_run,
+    celery_send,
+    look_again,
+    message,
+    moment,
+    new_id,
+    span,
+    taskiq_run,
+    taskiq_send,
+)
 from test_pairing import HISTORIES, figures, trace
 
 from otjobs.store.rebuild import plan, rebuild
@@ -185,11 +198,7 @@ def test_a_job_that_otjobs_records_is_not_doubled(store):
         empty(store)
         for one in order:
             store.insert_spans([one])
-        # Who comes last is told apart by the next look at what arrived lately.
-        store.command("SYSTEM START VIEWS")
-        store.command("SYSTEM REFRESH VIEW foreign_attempts_again")
-        store.command("SYSTEM WAIT VIEW foreign_attempts_again")
-        store.command("SYSTEM STOP VIEWS")
+        look_again(store)  # only then it is seen who came last
         assert jobs(store, "job_id, queue, state, queue_seconds, run_seconds") == [(job, "q", "succeeded", 1.0, 1.0)]
 
 
