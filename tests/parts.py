@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tools"
+ENGINE = os.environ.get("OTJOBS_TEST_ENGINE", "newest")
+"""The ClickHouse that tests use: `newest`, or `oldest`."""
+ZOOKEEPER = Path("/usr/share/java/zookeeper.jar")
 SYSTEM_PATH = "/usr/sbin:/usr/lib/rabbitmq/bin:/usr/local/sbin:/usr/local/go/bin:/sbin"
 
 
@@ -47,12 +50,20 @@ def _library() -> bool:
     return tool("clickhouse").library().exists()
 
 
+def _oldest_library() -> bool:
+    return tool("clickhouse").library("oldest").exists()
+
+
 def _collector() -> bool:
     return tool("collector").binary().exists()
 
 
 def _bullmq() -> bool:
     return bool(program("node")) and tool("bullmq").modules().exists()
+
+
+def _zookeeper() -> bool:
+    return ZOOKEEPER.exists() and bool(program("java"))
 
 
 def _chdb() -> bool:
@@ -62,14 +73,16 @@ def _chdb() -> bool:
 PARTS = {
     "redis": (lambda: bool(program("redis-server")), "make services"),
     "clickhouse": (_library, "make services"),
+    "clickhouse-oldest": (_oldest_library, "make services"),
     "collector": (_collector, "make services (needs Go)"),
     "rabbitmq": (lambda: bool(program("rabbitmq-server")), "python tools/services.py rabbitmq"),
     "bullmq": (_bullmq, "python tools/services.py bullmq (needs Node.js)"),
+    "zookeeper": (_zookeeper, "python tools/services.py zookeeper (needs Java)"),
     "go": (lambda: bool(program("go")), "install Go 1.25 or newer"),
     "chdb": (_chdb, "pip install 'otjobs[embedded]'"),
 }
 # Too large or too much to ask for `all` to mean them: they fail only when named.
-OPTIONAL = frozenset({"rabbitmq", "bullmq"})
+OPTIONAL = frozenset({"rabbitmq", "bullmq", "zookeeper"})
 
 
 def required(part: str) -> bool:
@@ -190,6 +203,7 @@ class ClickHouse:
     folder: Path
     process: Process | None = None
     config: Path | None = None
+    engine: str = ENGINE
 
     @property
     def url(self) -> str:
@@ -222,7 +236,7 @@ class ClickHouse:
             "--tcp-port",
             str(self.tcp_port),
         ]
-        command += ["--data", self.folder / "data", "--with-parent"]
+        command += ["--data", self.folder / "data", "--with-parent", "--engine", self.engine]
         if self.config:
             command += ["--config", self.config]
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -241,10 +255,10 @@ class ClickHouse:
 
 
 @contextmanager
-def clickhouse_server(folder: Path, *, config: Path | None = None) -> Iterator[ClickHouse]:
-    """Run a real ClickHouse server on free ports with its data below `folder`."""
-    require("clickhouse")
-    server = ClickHouse(http_port=free_port(), tcp_port=free_port(), folder=folder, config=config)
+def clickhouse_server(folder: Path, *, config: Path | None = None, engine: str = ENGINE) -> Iterator[ClickHouse]:
+    """Run a real ClickHouse server on free ports with its data below `folder`; `engine` is of tools/clickhouse.py."""
+    require("clickhouse" if engine == "newest" else f"clickhouse-{engine}")
+    server = ClickHouse(http_port=free_port(), tcp_port=free_port(), folder=folder, config=config, engine=engine)
     try:
         server.start()
         yield server
@@ -253,30 +267,71 @@ def clickhouse_server(folder: Path, *, config: Path | None = None) -> Iterator[C
 
 
 @contextmanager
-def clickhouse_cluster(folder: Path, *, shards: int = 2, more: str = "") -> Iterator[list[ClickHouse]]:
-    """Run ClickHouse servers that are the shards of the cluster `pair`, one replica each."""
-    require("clickhouse")
-    servers = []
-    for number in range(1, shards + 1):
-        place = folder / f"shard{number}"
-        servers.append(ClickHouse(free_port(), free_port(), place, config=place / "config.xml"))
+def clickhouse_cluster(
+    folder: Path, *, shards: int = 2, replicas: int = 1, zookeeper_port: int = 0, engine: str = ENGINE
+) -> Iterator[list[ClickHouse]]:
+    """Run ClickHouse servers that are the shards, and their replicas, of the cluster `pair`."""
+    require("clickhouse" if engine == "newest" else f"clickhouse-{engine}")
+    servers = [
+        [
+            ClickHouse(free_port(), free_port(), folder / f"shard{shard}-{replica}", engine=engine)
+            for replica in range(1, replicas + 1)
+        ]
+        for shard in range(1, shards + 1)
+    ]
     hosts = "".join(
-        f"<shard><replica><host>127.0.0.1</host><port>{server.tcp_port}</port></replica></shard>" for server in servers
+        "<shard><internal_replication>true</internal_replication>"
+        + "".join(f"<replica><host>127.0.0.1</host><port>{server.tcp_port}</port></replica>" for server in shard)
+        + "</shard>"
+        for shard in servers
     )
-    for number, server in enumerate(servers, 1):
-        assert server.config
+    keeper = f"<zookeeper><node><host>127.0.0.1</host><port>{zookeeper_port}</port></node></zookeeper>"
+    everyone = [server for shard in servers for server in shard]
+    for server in everyone:
+        shard, replica = server.folder.name.removeprefix("shard").split("-")
         server.folder.mkdir(parents=True)
+        server.config = server.folder / "config.xml"
         server.config.write_text(
             f"<clickhouse><remote_servers><pair>{hosts}</pair></remote_servers>"
-            f"<macros><shard>{number}</shard><replica>r1</replica></macros>{more}</clickhouse>"
+            f"<macros><shard>{shard}</shard><replica>{replica}</replica></macros>{keeper if zookeeper_port else ''}"
+            f"<interserver_http_host>127.0.0.1</interserver_http_host>"
+            f"<interserver_http_port>{free_port()}</interserver_http_port></clickhouse>"
         )
     try:
-        for server in servers:
+        for server in everyone:
             server.start()
-        yield servers
+        yield everyone
     finally:
-        for server in servers:
+        for server in everyone:
             server.stop()
+
+
+@contextmanager
+def zookeeper(folder: Path) -> Iterator[int]:
+    """Run ZooKeeper on a free port, and give the port."""
+    require("zookeeper")
+    port = free_port()
+    folder.mkdir(parents=True)
+    (folder / "zoo.cfg").write_text(
+        f"tickTime=2000\ndataDir={folder / 'data'}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
+    )
+    main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+    command = [program("java"), "-Xmx256m", "-cp", f"{ZOOKEEPER.parent}/*", main, folder / "zoo.cfg"]
+    process = Process(command, log=folder / "zookeeper.log")
+
+    def answers() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as wire:
+                wire.sendall(b"srvr")
+                return b"Zookeeper version" in wire.recv(1000)
+        except OSError:
+            return False
+
+    try:
+        process.wait_ready(answers, seconds=40, what="ZooKeeper")
+        yield port
+    finally:
+        process.stop()
 
 
 @contextmanager

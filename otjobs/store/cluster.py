@@ -93,6 +93,20 @@ def shards(store: Store) -> Iterator[list[Store]]:
         yield [stack.enter_context(_host(store, host, cluster.local)) for host in cluster.hosts]
 
 
+def refuse_replicated(store: Store, what: str) -> None:
+    """Refuse what has not been made to work where tables are replicated.
+
+    Raises:
+        ConfigurationError: they are; the message says what can be done instead.
+    """
+    cluster = cluster_of(store)
+    if cluster and cluster.replicated:
+        raise ConfigurationError(
+            f"otjobs {what} does not work on replicated tables ({cluster.local}) yet; "
+            "docs/howto/cluster.md says what does"
+        )
+
+
 def migrate_cluster(store: Store, cluster: Cluster, *, definer: str = "CURRENT_USER") -> list[int]:
     """Bring all hosts of a cluster to this version's schema; a second call changes nothing.
 

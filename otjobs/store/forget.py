@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otjobs.errors import ConfigurationError
+from otjobs.store.cluster import cluster_of, refuse_replicated, shards
 from otjobs.store.derive import derive
 from otjobs.store.text import fill, split, statement
 
@@ -48,25 +49,43 @@ def forget(store: Store, label: str, value: str, *, dry: bool = False) -> Forgot
     """
     if not _LABEL.fullmatch(label):
         raise ConfigurationError(f"{label!r} is no name of a label; write --label customer=42")
-    params = {"label": label, "value": value}
-    for sql in split(_sql(store, "begin")):
-        store.command(sql)
+    refuse_replicated(store, "forget")
+    cluster = cluster_of(store)
+    # The trace that a job ran in may be on another shard than the job.
+    collected = "{database}.forget_attempt_states"
+    if cluster and store.database == cluster.database:
+        collected = f"cluster('{cluster.name}', {cluster.local}.forget_attempt_states)"
+    quoted = {"label": label, "value": value.replace("\\", "\\\\").replace("'", "\\'"), "collected": collected}
+    with shards(store) as databases:
+        for each in databases:
+            _collect(each, {"label": label, "value": value})
+        counts = [each.query(_sql(each, "counts", **quoted)).rows[0] for each in databases]
+        if not dry:
+            for each in databases:
+                _erase(each, quoted)
+        for each in databases:
+            _run(each, "end")
+    return Forgotten(*(sum(map(int, numbers)) for numbers in zip(*counts, strict=True)))
+
+
+def _collect(store: Store, params: dict[str, str]) -> None:
+    _run(store, "begin")
     store.command(_sql(store, "collect_jobs"), params)
     store.command(_sql(store, "collect_workflows"))
-    quoted = {"label": label, "value": value.replace("\\", "\\\\").replace("'", "\\'")}
-    found = Forgotten(*map(int, store.query(_sql(store, "counts", **quoted)).rows[0]))
-    if dry:
-        for sql in split(_sql(store, "erase", **quoted))[-2:]:
-            store.command(sql)
-        return found
+
+
+def _erase(store: Store, quoted: dict[str, str]) -> None:
     store.command(_sql(store, "freeze_workflows"))
     settled = _sql(store, "settled_minutes")
     source = ("attempt_states", "forget_attempt_states")
     derive(store, "minute_marks_mv", source=source, replace=_FROZEN, where=settled)
-    for sql in split(_sql(store, "erase", **quoted)):
+    _run(store, "erase", **quoted)
+
+
+def _run(store: Store, name: str, **names: str) -> None:
+    for sql in split(_sql(store, name, **names)):
         store.command(sql)
-    return found
 
 
 def _sql(store: Store, name: str, **names: str) -> str:
-    return fill(statement("forget", name), database=store.database, **names)
+    return fill(statement("forget", name), **names, database=store.database)

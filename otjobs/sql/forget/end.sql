@@ -1,0 +1,3 @@
+-- What was collected goes last: an interrupted call can go on.
+DROP TABLE {database}.forget_attempt_states SYNC;
+DROP TABLE {database}.forget_workflows SYNC;

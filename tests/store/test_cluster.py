@@ -1,0 +1,216 @@
+"""Several servers: how their databases are made, and what holds while one of them is away."""
+
+from __future__ import annotations
+
+import random
+
+import parts
+import pytest
+from click.testing import CliRunner
+from jobs_of import midnight, nanoseconds, span
+
+from otjobs.cli.app import cli
+from otjobs.errors import ConfigurationError, StoreError
+from otjobs.store import connect
+from otjobs.store.cluster import find_cluster, migrate_cluster, shards
+from otjobs.store.forget import forget
+from otjobs.store.migrate import applied, migrate, migrations
+
+pytestmark = pytest.mark.clickhouse
+S = 1_000_000_000
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    with parts.clickhouse_cluster(tmp_path_factory.mktemp("pair")) as found:
+        yield found
+
+
+def hosts(servers):
+    return [f"127.0.0.1:{server.http_port}" for server in servers]
+
+
+@pytest.fixture
+def pair(servers, request):
+    """A new database over two shards, as the first host and the second give it."""
+    name = request.node.name.removeprefix("test_")[:50]
+    first = connect(servers[0].database_url(name))
+    migrate_cluster(first, find_cluster(first, "pair", hosts(servers)))
+    second = connect(servers[1].database_url(name))
+    yield first, second
+    first.close()
+    second.close()
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def workflow(label=""):
+    """A job that runs in a trace of its own, with a span of the user's code in it; two or three spans."""
+    at = nanoseconds(midnight()) - 3600 * S
+    flow, trace = (f"{random.getrandbits(128) | 1:032x}" for _ in range(2))
+    ids = {"otjobs.workflow.id": flow} | ({"otjobs.label.customer": label} if label else {})
+    job = flow[:8]
+    found = [
+        span("send", flow, job, "order", at, enqueued_at=at),
+        span("process", trace, job, "order", at + S, 2.0, enqueued_at=at, outcome="success", dispatched=0, attempt=1),
+        span("", trace, "", "", at + S, 1.0),
+    ]
+    for row in found[:2]:
+        row[11].update(ids)
+    return flow, trace, found
+
+
+def test_the_command_makes_every_host(servers):
+    address = servers[0].database_url("by_command")
+    named = [argument for host in hosts(servers) for argument in ("--host", host)]
+    # When the command is called
+    made = call("migrate", "--url", address, "--cluster", "pair", *named, "--keep-spans", "14d")
+    assert made.exit_code == 0, made.output
+    assert "over the shards of pair: by_command_local at" in made.output
+    # Then every host has the schema, keeps spans as long, and shows both databases
+    for server in servers:
+        local = connect(server.database_url("by_command_local"))
+        assert applied(local) == [version for version, _, _ in migrations()]
+        assert "toIntervalDay(14 + 1)" in server.query("SHOW CREATE TABLE by_command_local.otel_traces")
+        local.close()
+        shown = call("migrate", "--show", "--url", server.database_url("by_command"))
+        assert "for 14 days" in shown.output
+    # And again, it changes nothing, also when the cluster is not named any more
+    before = [
+        server.query("SELECT name, uuid FROM system.tables WHERE database = 'by_command_local'") for server in servers
+    ]
+    again = call("migrate", "--url", servers[1].database_url("by_command"))
+    assert again.exit_code == 0, again.output
+    assert "was already at schema version" in again.output
+    after = [
+        server.query("SELECT name, uuid FROM system.tables WHERE database = 'by_command_local'") for server in servers
+    ]
+    assert before == after
+
+
+def test_an_unknown_cluster_is_named(servers):
+    failed = call("migrate", "--url", servers[0].database_url("nowhere"), "--cluster", "trio")
+    assert failed.exit_code == 1
+    assert "knows no cluster trio; it knows: pair" in failed.output
+    assert "nowhere" not in servers[0].query("SHOW DATABASES")
+
+
+def test_a_host_that_is_away_is_named(servers):
+    away = f"127.0.0.1:{parts.free_port()}"
+    failed = call("migrate", "--url", servers[0].database_url("away"), "--cluster", "pair", "--host", away)
+    assert failed.exit_code == 1
+    assert f"no database answers at http://default:***@{away}" in failed.output
+
+
+def test_the_database_of_one_server_stays_one(servers):
+    store = connect(servers[0].database_url("alone"))
+    migrate(store)
+    with pytest.raises(ConfigurationError, match="holds spans itself"):
+        migrate_cluster(store, find_cluster(store, "pair", hosts(servers)))
+    store.close()
+
+
+def test_a_shard_that_goes_and_comes_back(servers, pair):
+    # Given workflows on both shards
+    first, _ = pair
+    sent = [workflow() for _ in range(40)]
+    for _, _, rows in sent[:20]:
+        first.insert_spans(rows)
+    assert first.query("SELECT count(), countIf(complete) FROM workflows").rows == [(20, 20)]
+    # When one is killed
+    servers[1].kill()
+    # Then nothing is said that is not so: an insert that needs it fails, and so does a figure
+    with pytest.raises(StoreError):
+        first.insert_spans([row for _, _, rows in sent[20:] for row in rows])
+    with pytest.raises(StoreError):
+        first.query("SELECT count() FROM workflows")
+    # But for who asks for what is left
+    partial = first.query("SELECT count() FROM workflows SETTINGS skip_unavailable_shards = 1").rows[0][0]
+    assert 0 < partial < 40
+    # When it is back, and what was refused is sent again
+    servers[1].start()
+    first.insert_spans([row for _, _, rows in sent[20:] for row in rows])
+    # Then all is there, once
+    assert first.query("SELECT count(), countIf(complete), sum(jobs) FROM workflows").rows == [(40, 40, 40)]
+    assert first.query("SELECT sum(dispatched), sum(succeeded), sum(queue_seconds) FROM queue_minutes").rows == [
+        (40, 40, 40.0)
+    ]
+
+
+def test_forgetting_reaches_the_traces_on_other_shards(pair):
+    # Given jobs of two customers, each in a trace that may be on another shard than its job
+    first, second = pair
+    sent = [workflow("acme" if number % 2 else "other") for number in range(20)]
+    first.insert_spans([row for _, _, rows in sent for row in rows])
+    gone = {trace for number, (_, trace, _) in enumerate(sent) if number % 2}
+    # When one customer's are deleted
+    found = forget(second, "customer", "acme")
+    # Then so is everything of theirs, and nothing else
+    assert (found.jobs, found.attempts, found.workflows, found.spans) == (10, 10, 10, 30)
+    left = first.query("SELECT TraceId, count() FROM otel_traces GROUP BY TraceId").rows
+    assert not {trace for trace, _ in left} & gone
+    assert sum(count for _, count in left) == 30
+    assert first.query("SELECT count() FROM jobs").rows == [(10,)]
+    with shards(first) as local:
+        assert all(not store.has_table("forget_workflows") for store in local)
+
+
+def test_ids_are_looked_for_on_their_shard_alone(servers, pair):
+    first, _ = pair
+    flow, _, rows = workflow()
+    first.insert_spans(rows)
+    plan = "\n".join(
+        row[0]
+        for row in first.query(
+            f"EXPLAIN SELECT * FROM jobs WHERE workflow_id = '{flow}' SETTINGS optimize_skip_unused_shards = 1, "
+            "force_optimize_skip_unused_shards = 1, prefer_localhost_replica = 0"
+        ).rows
+    )
+    assert "ReadFromRemote" in plan
+    assert first.query(f"SELECT state FROM jobs WHERE workflow_id = '{flow}'").rows == [("succeeded",)]
+
+
+def test_tables_are_replicated_by_a_real_zookeeper(tmp_path):
+    with (
+        parts.zookeeper(tmp_path / "zookeeper") as port,
+        parts.clickhouse_cluster(tmp_path, shards=1, replicas=2, zookeeper_port=port, engine="oldest") as servers,
+    ):
+        # When the cluster is made
+        address = servers[0].database_url("otjobs")
+        named = [argument for host in hosts(servers) for argument in ("--host", host)]
+        made = call("migrate", "--url", address, "--cluster", "pair", "--replicated", *named)
+        assert made.exit_code == 0, made.output
+        # Then every table that holds figures is replicated, on both
+        for server in servers:
+            plain = server.query(
+                "SELECT name FROM system.tables WHERE database = 'otjobs_local' AND engine LIKE '%MergeTree' "
+                "AND engine NOT LIKE 'Replicated%'"
+            )
+            assert plain.split() == ["otjobs_migrations"]
+        # And what one has stored, the other shows
+        stores = [connect(server.database_url("otjobs_local")) for server in servers]
+        sent = [workflow() for _ in range(10)]
+        stores[0].insert_spans([row for _, _, rows in sent for row in rows])
+        parts.wait_until(
+            lambda: stores[1].query("SELECT count() FROM workflows WHERE complete").rows == [(10,)],
+            what="the other replica",
+        )
+        refused = call("forget", "--label", "customer=acme", "--url", address)
+        assert "otjobs forget does not work on replicated tables (otjobs_local) yet" in refused.output
+        # When one is killed, the database over all answers still
+        servers[0].kill()
+        survivor = connect(servers[1].database_url("otjobs"))
+        assert survivor.query("SELECT count(), sum(jobs) FROM workflows").rows == [(10, 10)]
+        assert survivor.query("SELECT sum(succeeded) FROM queue_minutes").rows == [(10,)]
+        for store in (*stores, survivor):
+            store.close()
+
+
+def test_without_macros_replication_says_what_it_needs(servers, clickhouse):
+    store = connect(clickhouse.database_url("replicated"))
+    found = find_cluster(connect(servers[0].database_url("replicated")), "pair", hosts([clickhouse]), replicated=True)
+    with pytest.raises(ConfigurationError, match="set the macros shard and replica"):
+        migrate_cluster(store, found)
+    store.close()
