@@ -214,3 +214,32 @@ def test_without_macros_replication_says_what_it_needs(servers, clickhouse):
     with pytest.raises(ConfigurationError, match="set the macros shard and replica"):
         migrate_cluster(store, found)
     store.close()
+
+
+def test_moving_from_one_server(servers, pair):
+    # Given a server of its own, and gateways that send to the cluster already
+    first, _ = pair
+    old = connect(servers[0].database_url("old"))
+    migrate(old)
+    sent = [workflow() for _ in range(20)]
+    old.insert_spans([row for _, _, rows in sent for row in rows])
+    for _, _, rows in sent[15:]:
+        first.insert_spans(rows)
+    # When the spans are copied as the documentation says
+    text = (parts.ROOT / "docs" / "howto" / "cluster.md").read_text()
+    (copy,) = [part for part in text.split("```") if part.startswith("sql\nINSERT INTO otjobs.otel_traces")]
+    copy = copy.removeprefix("sql\n").replace("otjobs.otel_traces SELECT", f"{first.database}.otel_traces SELECT")
+    copy = copy.replace(
+        "'old-server:9000', otjobs.otel_traces, 'reader', '...'", f"'127.0.0.1:{servers[0].tcp_port}', old.otel_traces"
+    )
+    for day in (midnight(1), midnight()):
+        first.command(copy.replace("2026-11-01", f"{day:%Y-%m-%d}"))
+    # Then the figures are those of the old one
+    for figure in (
+        "SELECT * FROM workflows ORDER BY ALL",
+        "SELECT * EXCEPT labels FROM jobs ORDER BY ALL",
+        "SELECT * EXCEPT (queue_state, run_state, oldest_wait_seconds) FROM queue_minutes ORDER BY ALL",
+    ):
+        assert first.query(figure).rows == old.query(figure).rows
+    assert first.query("SELECT count() FROM workflows").rows == [(20,)]
+    old.close()
