@@ -58,8 +58,12 @@ CREATE TABLE IF NOT EXISTS {database}.attempt_states
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toDate(hour)
-ORDER BY (isNull(enqueued_at), hour, system, queue, job_type, enqueued_at, workflow_id, job_id, attempt)
-SETTINGS non_replicated_deduplication_window = 1000, allow_nullable_key = 1, ttl_only_drop_parts = 1;
+-- Without a nullable column in the primary key, FINAL merges only where parts overlap.
+PRIMARY KEY (isNull(enqueued_at), hour, system, queue, job_type, ifNull(toUnixTimestamp64Nano(enqueued_at), 0))
+ORDER BY (isNull(enqueued_at), hour, system, queue, job_type, ifNull(toUnixTimestamp64Nano(enqueued_at), 0), enqueued_at, workflow_id, job_id, attempt)
+SETTINGS non_replicated_deduplication_window = 1000, allow_nullable_key = 1, ttl_only_drop_parts = 1,
+    -- A day that nothing arrives for any more becomes one part, where FINAL has nothing to merge.
+    min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.attempt_states_mv TO {database}.attempt_states
 DEFINER = {definer} SQL SECURITY DEFINER
