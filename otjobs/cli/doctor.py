@@ -13,7 +13,9 @@ from otjobs.cli.app import json_option, opened, url_option
 from otjobs.cli.screen import Column, Screen
 from otjobs.cli.values import document, duration
 from otjobs.errors import OtjobsError
+from otjobs.store.lease import LEASE_SECONDS, holder
 from otjobs.store.migrate import applied, migrations
+from otjobs.store.rebuild import TABLES, Run, leftovers, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +33,8 @@ _NO_ENDPOINT = "export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 OTEL_EX
 def doctor(as_json: bool) -> None:
     """Check the way from a service to its figures.
 
-    Looks at the database, its schema, the spans in it and how old the newest is, and at the OTLP endpoint that a
-    service started from this shell would use. Exit status 1 if something is broken.
+    Looks at the database, its schema, the spans in it and how old the newest is, a rebuild that was interrupted, and at
+    the OTLP endpoint that a service started from this shell would use. Exit status 1 if something is broken.
 
     Example:
       otjobs doctor --url http://127.0.0.1:8123/otjobs
@@ -69,6 +71,8 @@ def _schema(store: Store) -> Iterator[tuple[str, ...]]:
         yield "schema", "ok", f"version {have}"
     if store.has_table("otel_traces"):
         yield from _spans(store)
+    if store.has_table("otjobs_settings"):
+        yield from _rebuilding(store)
 
 
 def _spans(store: Store) -> Iterator[tuple[str, ...]]:
@@ -82,6 +86,24 @@ def _spans(store: Store) -> Iterator[tuple[str, ...]]:
     yield "spans", "stale" if stale else "ok", f"{row['spans']} stored, the newest {age} old", hint
     if store.has_table("jobs") and not store.named("progress", seconds=604_800).dicts()[0]["jobs"]:
         yield "jobs", "none yet", "spans arrive, but none of a job", "is the otjobs instrumentor on in the worker?"
+
+
+def _rebuilding(store: Store) -> Iterator[tuple[str, ...]]:
+    """Tell of a rebuild that goes on, or was interrupted; until it is finished, inserts fill its tables, too."""
+    run, left, by = unfinished(store), leftovers(store), holder(store)
+    days = f"of {run.days[0]} to {run.days[-1]}" if run and run.days else ""
+    if by and by[1] < LEASE_SECONDS:
+        yield "rebuild", "running", f"by {by[0]} {days}, last heard of {by[1]:.0f} s ago", ""
+    elif run:
+        yield "rebuild", "interrupted", f"{days or 'it'} is not finished, and costs inserts some time", _to_finish(run)
+    elif left:
+        yield "rebuild", "left over", f"nobody needs {', '.join(left)}", "otjobs rebuild --abandon"
+
+
+def _to_finish(run: Run) -> str:
+    days = f" --from {run.days[0]} --to {run.days[-1]}" if run.days else ""
+    tables = "".join(f" --table {table}" for table in run.tables) if run.tables != list(TABLES) else ""
+    return f"otjobs rebuild{days}{tables}"
 
 
 def _endpoint() -> tuple[str, ...]:

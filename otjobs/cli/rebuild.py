@@ -15,6 +15,7 @@ from otjobs.cli.app import json_option, opened, url_option
 from otjobs.cli.screen import Column, Screen
 from otjobs.cli.values import document
 from otjobs.store.rebuild import TABLES, plan
+from otjobs.store.rebuild import abandon as give_up
 from otjobs.store.rebuild import rebuild as make_again
 
 if TYPE_CHECKING:
@@ -41,24 +42,36 @@ _DAY = click.DateTime(formats=["%Y-%m-%d"])
     multiple=True,
     help=f"Only this table, and what is made of it; may be given several times: {', '.join(TABLES)}. Default: all.",
 )
+@click.option("--take-over", is_flag=True, help="Go on though another process seems to be at it: it is dead.")
+@click.option("--abandon", is_flag=True, help="Drop what an interrupted rebuild left, and do nothing else.")
 @json_option
 @url_option
-def rebuild(first: datetime | None, last: datetime | None, tables: tuple[str, ...], as_json: bool) -> None:
+def rebuild(
+    first: datetime | None,
+    last: datetime | None,
+    tables: tuple[str, ...],
+    take_over: bool,
+    abandon: bool,
+    as_json: bool,
+) -> None:
     """Make the derived tables again from the stored spans.
 
     For a day whose figures you do not trust: attempts, workflows and minutes are computed anew, and take the place of
     the old ones at once. Services, readers and the collector go on meanwhile. Call it again after an interruption, and
-    it goes on. A day is that on which jobs were enqueued. Days whose spans are partly gone are refused. Without --from
-    and --to: all days that can be.
+    it goes on; only one runs at a time. A day is that on which jobs were enqueued. Days whose spans are partly gone are
+    refused. Without --from and --to: all days that can be.
 
     Example:
       otjobs rebuild --from 2026-11-01 --to 2026-11-03
       otjobs rebuild --from 2026-11-02 --to 2026-11-02 --table minute_rows
     """
     with opened() as store:
+        if abandon:
+            give_up(store, take_over=take_over)
+            return
         days = plan(store, first.date() if first else None, last.date() if last else None)
         with _progress() as report:
-            counts = make_again(store, days, tables or TABLES, report=report)
+            counts = make_again(store, days, tables or TABLES, report=report, take_over=take_over)
     rows = [asdict(count) for count in counts]
     if as_json:
         click.echo(document({"days": [str(day) for day in days], "counts": rows}))

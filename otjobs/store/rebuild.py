@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otjobs.errors import QueryError, StoreError
 from otjobs.store.derive import derive, wait_for_inserts
+from otjobs.store.lease import lease
 from otjobs.store.retention import horizons
 from otjobs.store.text import fill, split, statement
 
@@ -107,8 +108,30 @@ def unfinished(store: Store) -> Run | None:
     return run if run and not run.ended else None
 
 
+def leftovers(store: Store) -> list[str]:
+    """Return the names of tables and views that rebuilds have made for themselves."""
+    names = [f"rebuild_{table}{end}" for table in (*_DAYS, *_WHOLE) for end in ("", "_echo")]
+    found = store.query(statement("rebuild", "leftovers"), {"database": store.database, "names": names})
+    return [row[0] for row in found.rows]
+
+
+def abandon(store: Store, *, take_over: bool = False) -> None:
+    """Drop what an interrupted rebuild left; days it has done stay done, the others stay as they were.
+
+    Raises:
+        StoreError: one is going on; the message says whose.
+    """
+    with lease(store, take_over=take_over):
+        _clean_up(store, unfinished(store))
+
+
 def rebuild(
-    store: Store, days: Sequence[date], tables: Sequence[str] = TABLES, *, report: Report = lambda *_: None
+    store: Store,
+    days: Sequence[date],
+    tables: Sequence[str] = TABLES,
+    *,
+    report: Report = lambda *_: None,
+    take_over: bool = False,
 ) -> list[Count]:
     """Make derived tables again; an interrupted call with the same arguments is gone on with.
 
@@ -117,10 +140,28 @@ def rebuild(
         days: of `plan`, one after the other without gaps.
         tables: some of `TABLES`.
         report: called with what is done now, how much of it, and of how much.
+        take_over: also if somebody else seems to be at it; that one stops at its next step.
 
     Raises:
         QueryError: the account lacks a right, or the server refuses a statement.
+        StoreError: another one is going on, or took this one over; the message says whose.
     """
+    with lease(store, take_over=take_over) as mine:
+
+        def still(what: str, done: int, total: int) -> None:
+            report(what, done, total)
+            mine.check()
+
+        try:
+            return _rebuild(store, days, tables, still, mine.check)
+        except QueryError:
+            mine.check()  # whoever took it over has dropped the tables
+            raise
+
+
+def _rebuild(
+    store: Store, days: Sequence[date], tables: Sequence[str], report: Report, check: Callable[[], None]
+) -> list[Count]:
     wanted = [table for table in TABLES if any(table in _NEEDS[name] for name in tables)]
     run = unfinished(store)
     if run and (run.days, run.tables) != ([str(day) for day in days], wanted):
@@ -137,15 +178,13 @@ def rebuild(
     done = {(day, table) for day, table, _, _ in run.counts}
     for table in _WHOLE:
         if table in run.tables and ("", table) not in done:
-            _whole(store, run, table)
+            _whole(store, run, table, check)
     for number, day in enumerate(run.days):
         report(f"day {day}", number, len(run.days))
         if not any(day == place for place, _ in done):
-            _day(store, run, day)
+            _day(store, run, day, check)
     report("days", len(run.days), len(run.days))
     _clean_up(store, run)
-    run.ended = True
-    _save(store, run)
     return [Count(*row) for row in run.counts]
 
 
@@ -212,17 +251,17 @@ def _slices(store: Store, begin: datetime) -> Iterator[tuple[datetime, datetime,
         yield start, end, spans
 
 
-def _whole(store: Store, run: Run, table: str) -> None:
+def _whole(store: Store, run: Run, table: str, check: Callable[[], None]) -> None:
     """Swap a table that has no days."""
     before = _count(store, table)
     if table == "service_clock":
         store.command(_sql(store, "silent_services"))
-    _swap(store, table, "tuple()")
+    _swap(store, table, "tuple()", check)
     run.counts.append(["", table, before, _count(store, table)])
     _save(store, run)
 
 
-def _swap(store: Store, table: str, partition: str) -> None:
+def _swap(store: Store, table: str, partition: str, check: Callable[[], None]) -> None:
     """Let the copy's rows take the place of a partition's.
 
     The old parts are those there now. Once the inserts that wrote them have ended, the copy has whatever they hold of
@@ -235,6 +274,7 @@ def _swap(store: Store, table: str, partition: str) -> None:
     for _ in range(_ROUNDS):
         newest = max((part[2] for part in old), default=-1)
         wait_for_inserts(store)
+        check()  # the copy is another's once that one took over
         store.command(_sql(store, "attach", table=table, partition=written))
         while old:
             parts = store.query(statement("rebuild", "parts"), names).rows
@@ -242,6 +282,7 @@ def _swap(store: Store, table: str, partition: str) -> None:
             mixed = [part for part in old if part[2] > newest]
             for part in old:
                 if part not in mixed:
+                    check()
                     _drop(store, table, part[0])
             if len(mixed) == len(old):
                 break
@@ -258,7 +299,7 @@ def _drop(store: Store, table: str, part: str) -> None:
             raise
 
 
-def _day(store: Store, run: Run, day: str) -> None:
+def _day(store: Store, run: Run, day: str, check: Callable[[], None]) -> None:
     """Swap one day's partitions, mark what is made of them, and drop the rows that this outdates."""
     tables = [table for table in run.tables if table not in _WHOLE]
     before = {table: _count(store, table, day) for table in tables}
@@ -267,7 +308,7 @@ def _day(store: Store, run: Run, day: str) -> None:
         derive(store, "workflow_marks_mv", into="rebuild_workflow_marks", source=source, where=f"day = '{day}'")
     for table in ("attempt_states", "workflow_marks"):
         if table in tables:
-            _swap(store, table, day)
+            _swap(store, table, day, check)
     if "dispatch_failures" in tables:
         store.command(_sql(store, "failures_in", day=day))
         store.command(_sql(store, "failures_out", day=day))
@@ -308,15 +349,16 @@ def _refresh(store: Store, view: str) -> None:
         time.sleep(0.2)
 
 
-def _clean_up(store: Store, run: Run) -> None:
+def _clean_up(store: Store, run: Run | None) -> None:
     """Take the copies away: first what writes to them, or inserts would fail."""
     for table in (*_DAYS, *_WHOLE):
         store.command(_sql(store, "drop_echo", table=table))
     wait_for_inserts(store)
     for table in (*_DAYS, *_WHOLE):
         store.command(_sql(store, "drop_shadow", table=table))
-    run.ended = True
-    _save(store, run)
+    if run:
+        run.ended = True
+        _save(store, run)
 
 
 def _count(store: Store, table: str, day: str = "") -> int:

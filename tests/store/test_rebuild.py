@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from datetime import timedelta
@@ -12,6 +9,7 @@ from datetime import timedelta
 import parts
 import pytest
 from jobs_of import failure, figures, midnight, nanoseconds, span, workflow
+from rebuilding import killed
 
 from otjobs.errors import StoreError
 from otjobs.store import connect
@@ -191,25 +189,6 @@ def test_readers_see_no_gap_while_spans_go_on_arriving(store, url):
     assert store.query(STATES).rows == live
 
 
-KILLED = """
-import os, signal, sys
-from datetime import date
-from otjobs.store import connect, rebuild as module
-left = [int(sys.argv[3])]
-def dying(real):
-    def call(*args, **names):
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*args, **names)
-    return call
-setattr(module, sys.argv[2], dying(getattr(module, sys.argv[2])))
-module._SLICE_SPANS = 4
-store = connect(sys.argv[1])
-module.rebuild(store, module.plan(store, date.fromisoformat(sys.argv[4]), date.fromisoformat(sys.argv[5])))
-"""
-
-
 STATES = "SELECT hour, job_id, attempt, started_at, ending FROM attempt_states FINAL ORDER BY job_id, attempt"
 
 
@@ -220,19 +199,11 @@ def test_killed_and_called_again(store, url, where, after):
     for sql in CORRUPTIONS["values that no minimum or maximum repairs"]:
         store.command(sql)
     first, last = DAY.date(), (DAY + timedelta(days=2)).date()
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(KILLED), url, where, str(after), str(first), str(last)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == -9, done.stderr
+    killed(url, first, last, where, after)
     store.insert_spans(workflow(500, DAY + timedelta(hours=2)))
     assert unfinished(store) is not None
-    counts = rebuild(
-        store, days(store), ["attempt_states", "dispatch_failures", "otel_traces_trace_id_ts", "service_clock"]
-    )
+    some = ["attempt_states", "dispatch_failures", "otel_traces_trace_id_ts", "service_clock"]
+    counts = rebuild(store, days(store), some, take_over=True)
     assert unfinished(store) is None
     assert store.query("SHOW TABLES LIKE 'rebuild%'").rows == []
     assert {(count.day, count.table) for count in counts} >= {(str(day), "attempt_states") for day in days(store)}
