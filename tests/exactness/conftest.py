@@ -129,3 +129,14 @@ def server_bench(clickhouse) -> Iterator[Bench]:
         store.command(f"SYSTEM STOP VIEW {view}")
     yield Bench(store, url)
     store.close()
+
+
+@pytest.fixture(scope="module")
+def oldest_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """The oldest server that is supported."""
+    with parts.clickhouse_server(tmp_path_factory.mktemp("oldest"), engine="oldest") as server:
+        url = server.database_url("otjobs_exactness")
+        store = connect(url)
+        migrate(store)
+        yield Bench(store, url)
+        store.close()

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import parts
 import pytest
+from click.testing import CliRunner
 from jobs_of import midnight, workflow
 
-from otjobs.errors import QueryError
+from otjobs.cli.app import cli
+from otjobs.errors import QueryError, StoreUnreachableError
 from otjobs.store import connect
 from otjobs.store.migrate import migrate
 from otjobs.store.roles import PASSWORDS, grant, users_xml
-from otjobs.store.text import fill, split, statement
+from otjobs.store.text import statement
 
 pytestmark = pytest.mark.clickhouse
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,34 +28,56 @@ VIEWS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def accounts(tmp_path_factory):
-    """A server configured by files, and a store for each account; the owner has migrated."""
+@pytest.fixture(scope="module", params=["file", "sql"])
+def accounts(request, tmp_path_factory):
+    """A server whose accounts are made by a file, or by SQL, and a store for each; the owner has migrated."""
     folder = tmp_path_factory.mktemp("accounts")
-    (folder / "users.d").mkdir()
-    (folder / "users.xml").write_text(USERS)
-    (folder / "users.d" / "otjobs.xml").write_text(users_xml({"reader": "MY_READER"}))
-    config = folder / "config.xml"
-    path = folder / "users.xml"
-    config.write_text(
-        f"<clickhouse><user_directories><users_xml><path>{path}</path></users_xml></user_directories></clickhouse>"
-    )
+    config, engine = None, "oldest"
+    if request.param == "file":
+        config, engine = folder / "config.xml", parts.ENGINE
+        (folder / "users.d").mkdir()
+        (folder / "users.xml").write_text(USERS)
+        (folder / "users.d" / "otjobs.xml").write_text(users_xml({"reader": "MY_READER"}))
+        users = f"<users_xml><path>{folder / 'users.xml'}</path></users_xml>"
+        config.write_text(f"<clickhouse><user_directories>{users}</user_directories></clickhouse>")
     secrets = {PASSWORDS["owner"]: "a", PASSWORDS["writer"]: "b", "MY_READER": "c"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in secrets.items():
             patch.setenv(name, value)
-        with parts.clickhouse_server(folder / "server", config=config) as server:
+        with parts.clickhouse_server(folder / "server", config=config, engine=engine) as server:
             server.query("CREATE DATABASE secrets")
             server.query("CREATE TABLE secrets.t ENGINE = Log AS SELECT 1 AS x")
-            stores = {}
-            for (name, _), word in zip(PASSWORDS.items(), "abc", strict=True):
-                stores[name] = connect(f"http://otjobs_{name}:{word}@127.0.0.1:{server.http_port}/otjobs")
-                if name == "owner":
-                    migrate(stores[name])
-                    stores[name].insert_spans(workflow(1, midnight(1)))
+            where = f"@127.0.0.1:{server.http_port}/otjobs"
+            owner = connect(f"http://{'otjobs_owner:a' if request.param == 'file' else 'default:'}{where}")
+            migrate(owner)
+            owner.insert_spans(workflow(1, midnight(1)))
+            if request.param == "sql":
+                grant(owner, {"writer": "old", "reader": "old"})
+                # Again, with other passwords, as a user does it.
+                done = CliRunner().invoke(
+                    cli,
+                    [
+                        "migrate",
+                        "--roles",
+                        "--reader-password-env",
+                        "MY_READER",
+                        "--url",
+                        server.database_url("otjobs"),
+                    ],
+                )
+                assert "account otjobs_writer is ready\naccount otjobs_reader is ready" in done.output
+            stores = {"owner": owner}
+            for name, word in (("writer", "b"), ("reader", "c")):
+                stores[name] = connect(f"http://otjobs_{name}:{word}{where}")
             yield stores
             for store in stores.values():
                 store.close()
+
+
+def test_old_passwords_are_of_no_use(accounts):
+    url = re.sub(r"//[^@]*@", "//otjobs_reader:old@", accounts["owner"].url)
+    with pytest.raises(StoreUnreachableError, match="Authentication failed"):
+        connect(url)
 
 
 def test_the_writer_writes_through_every_view_and_reads_nothing(accounts):
@@ -73,7 +97,11 @@ def test_the_writer_writes_through_every_view_and_reads_nothing(accounts):
             writer.command(sql)
 
 
-def test_the_reader_reads_every_view_and_nothing_else(accounts):
+def test_the_reader_reads_every_view_and_nothing_else(accounts, request):
+    if request.node.callspec.params["accounts"] == "sql":
+        request.applymarker(
+            pytest.mark.xfail(strict=True, reason="job_edges and clock_skew cannot be read on 25.8 yet")
+        )
     reader = accounts["reader"]
     for view in VIEWS:
         assert reader.query(f"SELECT count() FROM (SELECT * FROM {view} LIMIT 1)").rows == [
@@ -119,22 +147,12 @@ def test_every_contract_view_is_in_the_definition(store):
     assert set(granted) <= names
 
 
-def test_the_statements_are_ones_that_a_server_understands(store):
-    """Whether a server takes its accounts by SQL is its configuration's affair, and this one does not."""
-    names = {"database": "otjobs", "writer_sha256": "0" * 64, "reader_sha256": "1" * 64}
-    statements = split(fill(statement("roles", "accounts"), **names))
-    assert len(statements) > 15
-    for sql in statements:
-        assert store.query("SELECT formatQuery({sql:String})", {"sql": sql}).rows[0][0]
-    with pytest.raises(QueryError, match="otjobs migrate --roles-xml FILE"):
-        grant(store, {"writer": "x", "reader": "y"})
+def test_who_may_not_make_accounts_is_told_of_the_file(accounts):
+    with pytest.raises(QueryError, match=r"cannot make the account otjobs_writer.*otjobs migrate --roles-xml FILE"):
+        grant(accounts["reader"], {"writer": "x", "reader": "y"})
 
 
 def test_no_password_no_account(monkeypatch, url):
-    from click.testing import CliRunner
-
-    from otjobs.cli.app import cli
-
     monkeypatch.delenv("OTJOBS_WRITER_PASSWORD", raising=False)
     done = CliRunner().invoke(cli, ["migrate", "--roles", "--url", url])
     assert done.exit_code == 1
@@ -142,10 +160,6 @@ def test_no_password_no_account(monkeypatch, url):
 
 
 def test_the_file_is_written(tmp_path):
-    from click.testing import CliRunner
-
-    from otjobs.cli.app import cli
-
     file = tmp_path / "otjobs.xml"
     done = CliRunner().invoke(cli, ["migrate", "--roles-xml", str(file), "--writer-password-env", "MINE"])
     assert done.exit_code == 0, done.output
