@@ -12,7 +12,8 @@ from otjobs.cli.app import json_option, opened, url_option
 from otjobs.cli.screen import Column, Screen
 from otjobs.cli.values import document
 from otjobs.errors import ConfigurationError
-from otjobs.store.cluster import cluster_of, find_cluster, migrate_cluster, shards
+from otjobs.store.client import DATABASE
+from otjobs.store.cluster import cluster_of, databases, find_cluster, local_name, migrate_cluster, shards
 from otjobs.store.migrate import applied, migrations
 from otjobs.store.migrate import migrate as bring_up
 from otjobs.store.retention import LAYERS, days, horizons, keep, retention
@@ -112,7 +113,8 @@ def migrate(
     """
     passwords = {"writer": writer_password_env, "reader": reader_password_env}
     if roles_xml is not None:
-        roles_xml.write_text(users_xml(passwords), encoding="utf-8")
+        both = (DATABASE, local_name(DATABASE)) if cluster else (DATABASE,)
+        roles_xml.write_text(users_xml(passwords, databases=both), encoding="utf-8")
         if not as_json:
             click.echo(f"wrote {roles_xml}; the server reads the passwords from its environment")
         return
@@ -126,11 +128,13 @@ def migrate(
             return
         where = find_cluster(store, cluster, hosts, replicated=replicated) if cluster else cluster_of(store)
         done = migrate_cluster(store, where, definer=definer) if where else bring_up(store, definer=definer)
-        with shards(store) as databases:
-            changes = [keep(database, wanted, again=bool(done)) for database in databases]
+        with shards(store) as each:
+            changes = [keep(database, wanted, again=bool(done)) for database in each]
             changed = {layer: length for change in changes for layer, length in change.items()}
         if roles:
-            grant(store, secrets)
+            with databases(store) as each:
+                for database in each:
+                    grant(database, secrets)
         now = max(applied(store), default=0)
         if as_json:
             found = {"database": store.database, "applied": done, "version": now}

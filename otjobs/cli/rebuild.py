@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from otjobs.cli.app import json_option, opened, url_option
 from otjobs.cli.screen import Column, Screen
 from otjobs.cli.values import document
+from otjobs.store.cluster import refuse_replicated, shards
 from otjobs.store.rebuild import TABLES, plan
 from otjobs.store.rebuild import abandon as give_up
 from otjobs.store.rebuild import rebuild as make_again
@@ -65,14 +66,28 @@ def rebuild(
       otjobs rebuild --from 2026-11-01 --to 2026-11-03
       otjobs rebuild --from 2026-11-02 --to 2026-11-02 --table minute_rows
     """
-    with opened() as store:
+    with opened() as store, shards(store) as databases:
+        for database in databases:
+            refuse_replicated(database, "rebuild")
         if abandon:
-            give_up(store, take_over=take_over)
+            for database in databases:
+                give_up(database, take_over=take_over)
             return
-        days = plan(store, first.date() if first else None, last.date() if last else None)
+        plans = [plan(each, first.date() if first else None, last.date() if last else None) for each in databases]
+        counts: dict[tuple[str, str], list[int]] = {}
         with _progress() as report:
-            counts = make_again(store, days, tables or TABLES, report=report, take_over=take_over)
-    rows = [asdict(count) for count in counts]
+            for number, (database, days) in enumerate(zip(databases, plans, strict=True), 1):
+                shard = f"shard {number}: " if len(databases) > 1 else ""
+                told = partial(_tell, report, shard)
+                for count in make_again(database, days, tables or TABLES, report=told, take_over=take_over):
+                    both = counts.setdefault((count.day, count.table), [0, 0])
+                    both[0] += count.before
+                    both[1] += count.after
+    days = sorted({day for days in plans for day in days})
+    rows = [
+        {"day": day, "table": table, "before": before, "after": after}
+        for (day, table), (before, after) in counts.items()
+    ]
     if as_json:
         click.echo(document({"days": [str(day) for day in days], "counts": rows}))
         return
@@ -80,6 +95,10 @@ def rebuild(
         click.echo("there is nothing to rebuild: no span is stored")
         return
     Screen().table(_COLUMNS, rows)
+
+
+def _tell(report: Callable[[str, int, int], None], shard: str, what: str, done: int, total: int) -> None:
+    report(shard + what, done, total)
 
 
 @contextmanager

@@ -41,6 +41,11 @@ class Cluster:
     replicated: bool = False
 
 
+def local_name(database: str) -> str:
+    """Return the name of the database that every host has."""
+    return f"{database}_local"
+
+
 def find_cluster(store: Store, name: str, hosts: Sequence[str] = (), *, replicated: bool = False) -> Cluster:
     """Return the cluster of that name as the server knows it.
 
@@ -63,7 +68,7 @@ def find_cluster(store: Store, name: str, hosts: Sequence[str] = (), *, replicat
         )
     database = kept.database if kept else store.database
     return Cluster(
-        name, database, f"{database}_local", tuple(hosts or found), replicated or bool(kept and kept.replicated)
+        name, database, local_name(database), tuple(hosts or found), replicated or bool(kept and kept.replicated)
     )
 
 
@@ -91,6 +96,18 @@ def shards(store: Store) -> Iterator[list[Store]]:
         return
     with ExitStack() as stack:
         yield [stack.enter_context(_host(store, host, cluster.local)) for host in cluster.hosts]
+
+
+@contextmanager
+def databases(store: Store) -> Iterator[list[Store]]:
+    """Give the databases that accounts need rights in: this one, or where it is one over shards, both of every host."""
+    cluster = cluster_of(store)
+    if cluster is None:
+        yield [store]
+        return
+    with ExitStack() as stack:
+        names = (cluster.database, cluster.local)
+        yield [stack.enter_context(_host(store, host, name)) for host in cluster.hosts for name in names]
 
 
 def refuse_replicated(store: Store, what: str) -> None:

@@ -12,7 +12,7 @@ from otjobs.store.client import DATABASE
 from otjobs.store.text import fill, split, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from otjobs.store.client import Store
 
@@ -25,7 +25,7 @@ PASSWORDS: Final = {
 
 _ACCOUNT: Final = re.compile(r"^-- account (\w+)(?: \([^)]*\))?: (.+)$", re.MULTILINE)
 _PROFILE: Final = re.compile(r"CREATE SETTINGS PROFILE OR REPLACE \w+ SETTINGS (.+)", re.DOTALL)
-_SETTING: Final = re.compile(r"(\w+)(?: = (\w+))?( CHANGEABLE_IN_READONLY)?(?:,\s*|$)")
+_SETTING: Final = re.compile(r"(\w+)(?: = '?(\w+)'?)?( CHANGEABLE_IN_READONLY)?(?:,\s*|$)")
 _GRANT: Final = re.compile(r"(GRANT .+) TO \w+")
 
 
@@ -53,12 +53,12 @@ def grant(store: Store, passwords: Mapping[str, str]) -> None:
                 ) from error
 
 
-def users_xml(passwords: Mapping[str, str], *, database: str = DATABASE) -> str:
+def users_xml(passwords: Mapping[str, str], *, databases: Sequence[str] = (DATABASE,)) -> str:
     """Return the accounts as a file for `/etc/clickhouse-server/users.d/`.
 
     Args:
         passwords: environment variables of the server that hold the passwords, by role; others as in `PASSWORDS`.
-        database: the database of otjobs.
+        databases: those of otjobs; over shards there are two.
     """
     variables = {**PASSWORDS, **passwords}
     parts = sorted(_parts(), key=lambda part: list(PASSWORDS).index(part[0]))
@@ -69,7 +69,7 @@ def users_xml(passwords: Mapping[str, str], *, database: str = DATABASE) -> str:
             name=f"otjobs_{role}",
             variable=quoteattr(variables[role]),
             profile=f"otjobs_{role}" if _settings(part) else "default",
-            grants="\n".join(f"                <query>{escape(text)}</query>" for text in _grants(part, database)),
+            grants="\n".join(f"                <query>{escape(text)}</query>" for text in _grants(part, databases)),
         )
         for role, _, part in parts
     )
@@ -88,8 +88,14 @@ def _settings(part: str) -> list[tuple[str, str, bool]]:
     return [(name, value, bool(free)) for name, value, free in _SETTING.findall(profile[1])] if profile else []
 
 
-def _grants(part: str, database: str) -> list[str]:
-    return [match[1] for sql in split(fill(part, database=database)) if (match := _GRANT.search(sql))]
+def _grants(part: str, databases: Sequence[str]) -> list[str]:
+    found = [
+        match[1]
+        for database in databases
+        for sql in split(fill(part, database=database))
+        if (match := _GRANT.search(sql))
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _profile(role: str, part: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from datetime import timedelta
 
 import parts
 import pytest
@@ -10,7 +12,7 @@ from click.testing import CliRunner
 from jobs_of import midnight, nanoseconds, span
 
 from otjobs.cli.app import cli
-from otjobs.errors import ConfigurationError, StoreError
+from otjobs.errors import ConfigurationError, QueryError, StoreError
 from otjobs.store import connect
 from otjobs.store.cluster import find_cluster, migrate_cluster, shards
 from otjobs.store.forget import forget
@@ -206,6 +208,53 @@ def test_tables_are_replicated_by_a_real_zookeeper(tmp_path):
         assert survivor.query("SELECT sum(succeeded) FROM queue_minutes").rows == [(10,)]
         for store in (*stores, survivor):
             store.close()
+
+
+def test_accounts_over_shards(tmp_path, monkeypatch):
+    # Given servers that take accounts by SQL
+    monkeypatch.setenv("OTJOBS_WRITER_PASSWORD", "w")
+    monkeypatch.setenv("OTJOBS_READER_PASSWORD", "r")
+    with parts.clickhouse_cluster(tmp_path, engine="oldest") as servers:
+        named = [argument for host in hosts(servers) for argument in ("--host", host)]
+        address = servers[0].database_url("otjobs")
+        made = call("migrate", "--roles", "--url", address, "--cluster", "pair", *named)
+        assert made.exit_code == 0, made.output
+        # Then the writer writes on any host, and reads nothing
+        for server in servers:
+            writer = connect(f"http://otjobs_writer:w@127.0.0.1:{server.http_port}/otjobs")
+            writer.insert_spans([row for _ in range(10) for row in workflow()[2]])
+            with pytest.raises(QueryError, match="Not enough privileges"):
+                writer.query("SELECT count() FROM jobs")
+            writer.close()
+        # And the reader reads on any host, also one view inside another, and writes nothing
+        for server in servers:
+            reader = connect(f"http://otjobs_reader:r@127.0.0.1:{server.http_port}/otjobs")
+            assert reader.query("SELECT count() FROM jobs").rows == [(20,)]
+            assert reader.query("SELECT sum(succeeded) FROM queue_minutes").rows == [(20,)]
+            inside = "SELECT count() FROM jobs WHERE workflow_id IN (SELECT workflow_id FROM workflows WHERE complete)"
+            assert reader.query(inside).rows == [(20,)]
+            with pytest.raises(QueryError, match="Not enough privileges|readonly"):
+                reader.insert_spans(workflow()[2])
+            reader.close()
+
+
+def test_rebuilding_reaches_every_shard(servers, pair):
+    # Given figures of which some are wrong on both shards
+    first, _ = pair
+    first.insert_spans([row for _ in range(20) for row in workflow()[2]])
+    right = first.query("SELECT * EXCEPT labels FROM jobs ORDER BY ALL").rows
+    with shards(first) as local:
+        for store in local:
+            store.command("TRUNCATE TABLE attempt_states")
+    assert first.query("SELECT count() FROM jobs").rows == [(0,)]
+    # When they are made again
+    day = f"{midnight() - timedelta(hours=1):%Y-%m-%d}"
+    done = call("rebuild", "--json", "--from", day, "--to", day, "--url", servers[1].database_url(first.database))
+    assert done.exit_code == 0, done.output
+    # Then they are right, and the counts are those of both
+    assert first.query("SELECT * EXCEPT labels FROM jobs ORDER BY ALL").rows == right
+    (count,) = [row for row in json.loads(done.output)["counts"] if row["table"] == "attempt_states"]
+    assert (count["before"], count["after"]) == (0, 20)
 
 
 def test_without_macros_replication_says_what_it_needs(servers, clickhouse):
