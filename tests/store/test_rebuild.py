@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import parts
 import pytest
@@ -248,3 +250,39 @@ def test_a_beacon_of_a_job_that_still_runs(store):
     rebuild(store, plan(store, None, None))
     assert figures(store, "jobs", "attempts") == before
     assert before["jobs"]
+
+
+def test_jobs_of_other_instrumentations(store):
+    """Made again from their spans by trace; and those from the spans as they arrived, by the statement in the docs."""
+
+    def foreign(kind, at, seconds, **told):
+        row = list(span("send", "e" * 32, "f1", "", nanoseconds(at), seconds))
+        row[2], row[6] = f"{kind:e<16}".lower().encode().hex()[:16], kind
+        row[11] = {"celery.task_name": "mail.send", "messaging.message.id": "f1", **told}
+        return tuple(row)
+
+    at = DAY + timedelta(hours=2)
+    store.insert_spans([
+        foreign("Producer", at, 0.01, **{"celery.action": "apply_async", "messaging.destination": "mail"}),
+        foreign("Consumer", at + timedelta(seconds=2), 3, **{"celery.action": "run", "celery.state": "SUCCESS"}),
+    ])  # fmt: skip
+    right = figures(store, "jobs", "attempts")
+    assert len(right["jobs"]) == 1
+    store.command("TRUNCATE TABLE attempt_states")
+    rebuild(store, [DAY.date()], ["attempt_states"])
+    assert figures(store, "jobs", "attempts") == right
+    # Given nothing is left of them but the spans
+    for table in ("attempt_states", "foreign_spans"):
+        store.command(f"TRUNCATE TABLE {table}")
+    rebuild(store, [DAY.date()], ["attempt_states"])
+    assert figures(store, "jobs") == {"jobs": []}
+    text = (Path(__file__).resolve().parents[2] / "docs" / "howto" / "rebuild.md").read_text()
+    (told,) = re.findall(r"`(INSERT INTO otjobs\.foreign_candidates [^`]*)`", text)
+    for _ in range(2):
+        store.command(
+            " ".join(told.split())
+            .replace("otjobs.f", "f")
+            .replace("otjobs.o", "o")
+            .replace("2026-11-02", str(DAY.date()))
+        )
+        assert figures(store, "jobs", "attempts") == right
