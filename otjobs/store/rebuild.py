@@ -344,9 +344,9 @@ def _refresh(store: Store, view: str) -> None:
         return  # the account may not; it happens by itself
     end = time.monotonic() + _REFRESH_SECONDS
     names = {"database": store.database, "view": view}
-    time.sleep(0.5)  # it begins a little later
+    time.sleep(0.25)  # it begins a little later
     while time.monotonic() < end and store.query(statement("rebuild", "refreshing"), names).rows[0][0]:
-        time.sleep(0.2)
+        time.sleep(0.1)
 
 
 def _clean_up(store: Store, run: Run | None) -> None:

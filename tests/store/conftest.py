@@ -29,3 +29,9 @@ def store(url) -> Iterator[Store]:
     migrate(found)
     yield found
     found.close()
+
+
+@pytest.fixture
+def not_refreshed(monkeypatch) -> None:
+    """Rebuild as an account that may not have rows stored at once: nothing waits for them."""
+    monkeypatch.setattr("otjobs.store.rebuild._refresh", lambda *_: None)

@@ -18,7 +18,7 @@ from otjobs.errors import StoreError
 from otjobs.store import connect, lease
 from otjobs.store.rebuild import abandon, leftovers, plan, rebuild, unfinished
 
-pytestmark = pytest.mark.clickhouse
+pytestmark = [pytest.mark.clickhouse, pytest.mark.usefixtures("not_refreshed")]
 DAY = midnight(3)
 STATES = "SELECT job_id, attempt, started_at, ending FROM attempt_states FINAL ORDER BY job_id, attempt"
 

@@ -135,6 +135,7 @@ def test_tables_without_days(store):
     assert {table: store.query(sql).rows for table, sql in tables.items()} == right
 
 
+@pytest.mark.usefixtures("not_refreshed")
 def test_readers_see_no_gap_while_spans_go_on_arriving(store, url):
     store.insert_spans(history())
     parts.age(store)
@@ -194,6 +195,7 @@ def test_readers_see_no_gap_while_spans_go_on_arriving(store, url):
 STATES = "SELECT hour, job_id, attempt, started_at, ending FROM attempt_states FINAL ORDER BY job_id, attempt"
 
 
+@pytest.mark.usefixtures("not_refreshed")
 @pytest.mark.parametrize(("where", "after"), [("derive", 3), ("_save", 7), ("_store_rows", 1), ("_clean_up", 0)])
 def test_killed_and_called_again(store, url, where, after):
     store.insert_spans(history())
@@ -252,6 +254,7 @@ def test_a_beacon_of_a_job_that_still_runs(store):
     assert before["jobs"]
 
 
+@pytest.mark.usefixtures("not_refreshed")
 def test_jobs_of_other_instrumentations(store):
     """Made again from their spans by trace; and those from the spans as they arrived, by the statement in the docs."""
 
