@@ -36,8 +36,9 @@ FROM
         multiIf(
             NOT has_started, '',
             latest.4 = 'complete', 'success',
-            latest.4 = 'fail', 'failure',
-            latest.4 IN ('retry', 'delay'), 'retry',
+            -- A job that failed for good may be run again by hand.
+            latest.4 = 'fail' AND highest = attempt, 'failure',
+            latest.4 IN ('retry', 'delay', 'fail'), 'retry',
             system = 'celery' AND latest.3 != '', latest.3,
             latest.3 IN ('failed', 'failure', '') AND highest > attempt, 'retry',
             -- TaskIQ's retry middleware counts the failures it deals with before the span ends.
@@ -76,13 +77,14 @@ FROM
                 FROM
                 (
                     SELECT *,
-                        maxIf((job, toString(job_type), told), role = 2) OVER place AS around,
+                        maxIf((job, toString(job_type), told, is_sure), role = 2) OVER place AS around,
                         countIf(role = 2) OVER place AS runs_around,
                         role = 1 AND around.1 = job AS is_retry,
                         toUInt16(if(is_retry, greatest(told, around.3 + 1), told)) AS number,
-                        -- Of several messages handled in one run, nobody knows which one a publication came of.
+                        -- Of several messages handled in one run, nobody knows which one a publication came of; and the
+                        -- id of a run's job may come with the publication of the run.
                         (began, span_id, toString(queue), toString(job_type), toString(service), toString(host),
-                            if(role = 1 AND runs_around = 1 AND NOT is_retry, (around.1.4, around.2, around.3), ('', '', toUInt16(0)))) AS made
+                            if(role = 1 AND runs_around = 1 AND around.4 AND NOT is_retry, (around.1.4, around.2, around.3), ('', '', toUInt16(0)))) AS made
                     FROM
                     (
                         SELECT *,
@@ -93,6 +95,7 @@ FROM
                             (workflow_id, toString(system), if(system = 'bullmq', toString(queue), ''),
                                 multiIf(message_id != '', message_id, published_id != '', published_id,
                                     publication != '' AND NOT maxIf(batch, role = 1) OVER from_publication, publication, span_id)) AS job,
+                            message_id != '' OR maxIf(role, role = 1) OVER from_publication = 1 AS is_sure,
                             toUInt16(multiIf(
                                 attempt > 0, attempt,
                                 role = 1, if(system = 'celery', greatest(minIf(attempt, role = 2) OVER from_publication, 1), 1),

@@ -172,7 +172,7 @@ CROSS JOIN ({include foreign_pairs fresh=arrivals}) AS pairs
 SETTINGS optimize_and_compare_chain = 0, optimize_aggregators_of_group_by_keys = 0;
 
 -- Two inserts at one moment do not see each other: once nothing has arrived for a trace for half a minute, it is looked
--- at once more; a trace of very many spans each minute, too. A look is a row that says nothing new of one of its spans.
+-- at once more; while something does, each minute. A look is a row that says nothing new of one of the trace's spans.
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.foreign_attempts_again
 REFRESH EVERY 30 SECOND APPEND TO {database}.foreign_spans
 DEFINER = {definer} SQL SECURITY DEFINER
@@ -184,7 +184,7 @@ FROM
     WHERE f.arrived >= now64(3, 'UTC') - toIntervalSecond(600)
     GROUP BY workflow_id
     HAVING max(f.looked) < last + toIntervalSecond(30)
-        AND (last < now64(3, 'UTC') - toIntervalSecond(30) OR (count() > 10000 AND max(f.looked) < now64(3, 'UTC') - toIntervalSecond(60)))
+        AND (last < now64(3, 'UTC') - toIntervalSecond(30) OR greatest(max(f.looked), min(f.arrived)) < now64(3, 'UTC') - toIntervalSecond(60))
 )
 SETTINGS max_insert_threads = 1, max_threads = 1, max_block_size = 8192, min_insert_block_size_rows = 8192;
 
