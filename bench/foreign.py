@@ -10,19 +10,53 @@ before. It stops after `--minutes`, whatever it has, and removes its data.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import scale
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+import parts
 from figures import cpu_seconds_of, emit, end_cleanly, median, table
-from scale import OURS, THEIRS, Bench, text
 
+from otjobs.store import Store, connect
 from otjobs.store.migrate import migrate
+from otjobs.store.text import fill
 
+SQL = Path(__file__).resolve().parent / "sql"
+OURS, BLOCKS = "foreign_ours", "foreign_blocks"
+WEEK = 7 * 86400 * 10**9
 WORKFLOWS = 2450  # of one insert: some 20,000 spans
-OWN = {"workflows": 10**6, "length": scale.WEEK}
+OWN = {"workflows": 10**6, "length": WEEK}
+
+
+def text(name: str, **names: str) -> str:
+    return fill((SQL / f"{name}.sql").read_text(), **names)
+
+
+class Bench:
+    """A server with our schema, a place to make blocks of spans in, and the moment to stop."""
+
+    def __init__(self, server: parts.ClickHouse, minutes: float) -> None:
+        assert server.process is not None
+        self.server, self.pid, self.until = server, server.process.pid, time.monotonic() + 60 * minutes
+        self.store: Store = connect(server.database_url(OURS))
+        migrate(self.store)
+        self.store.command("SYSTEM STOP VIEWS")
+        server.query(f"CREATE DATABASE {BLOCKS}")
+        for name in ("exporter", "make_block"):
+            server.query(text(name, database=BLOCKS))
+
+    def make(self, spans: str, given: dict[str, int]) -> int:
+        """Make the spans of the next insert, and say how many."""
+        self.server.query(f"TRUNCATE TABLE {BLOCKS}.block")
+        self.store.command(text("block", database=BLOCKS, spans=text(spans)), given)
+        return int(self.server.query(f"SELECT count() FROM {BLOCKS}.block"))
+
+    def insert(self) -> None:
+        self.store.command(text("insert", database=OURS, blocks=BLOCKS))
 
 
 class Inserts:
@@ -35,11 +69,10 @@ class Inserts:
         self.spans = 0
 
     def insert(self, spans: str, **given: int) -> None:
-        self.bench.fill_block(spans, given)
-        self.spans += int(self.bench.server.query(f"SELECT count() FROM {THEIRS}.block"))
+        self.spans += self.bench.make(spans, given)
         time.sleep(0.2)
         cpu, began = cpu_seconds_of(self.bench.pid), time.perf_counter()
-        self.bench.insert_block(OURS)
+        self.bench.insert()
         self.walls.append(time.perf_counter() - began)
         self.cpus.append(cpu_seconds_of(self.bench.pid) - cpu)
 
@@ -58,14 +91,13 @@ class Inserts:
         }
 
 
-def idle(bench: Bench, seconds: float = 20) -> float:
-    """Return the CPU seconds a minute that the look at what arrived lately takes while nothing does."""
-    cpu, began, rounds = cpu_seconds_of(bench.pid), time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        bench.store(OURS).command("SYSTEM REFRESH VIEW foreign_attempts_again")
-        bench.store(OURS).command("SYSTEM WAIT VIEW foreign_attempts_again")
-        rounds += 1
-    return (cpu_seconds_of(bench.pid) - cpu) / rounds
+def look(bench: Bench) -> float:
+    """Return the CPU seconds of a look at the traces that have been quiet."""
+    cpu = cpu_seconds_of(bench.pid)
+    for _ in range(2):  # one may be under way
+        bench.store.command("SYSTEM REFRESH VIEW foreign_attempts_again")
+        bench.store.command("SYSTEM WAIT VIEW foreign_attempts_again")
+    return cpu_seconds_of(bench.pid) - cpu
 
 
 def main() -> None:
@@ -75,30 +107,25 @@ def main() -> None:
     options.add_argument("--spans", type=int, help="spans of the big trace (1,000,000)")
     options.add_argument("--minutes", type=float, default=10, help="stop after so long, whatever is done")
     given = options.parse_args()
-    there, how = scale.parts.PARTS["clickhouse"]
+    there, how = parts.PARTS["clickhouse"]
     if not there():
         print(f"foreign: skipped, ClickHouse is not there; get it with: {how}")
         emit("foreign", skipped="no clickhouse")
         return
-    with tempfile.TemporaryDirectory() as folder, scale.parts.clickhouse_server(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, parts.clickhouse_server(Path(folder)) as server:
         bench, rounds = Bench(server, given.minutes), 5 if given.quick else 12
-        migrate(bench.store(OURS))
-        server.query(f"CREATE DATABASE {THEIRS}")
-        server.query(text("exporter", database=THEIRS))
-        server.query(text("make_block", database=THEIRS))
-        bench.store(OURS).command("SYSTEM STOP VIEWS")
         start, kinds = time.time_ns() - 3600 * 10**9, []
         own, one, many, one_trace = (
             Inserts(bench, name) for name in ("otjobs' own", "8 foreign spans", "foreign", "foreign, one trace")
         )
         small = {"children": 3, "child": 0, "until": 4, "start": start}
         for number in range(rounds):
-            own.insert("spans", first=number * 2500, count=2500, start=start - scale.WEEK, until=start, **OWN)
+            own.insert("spans", first=number * 2500, count=2500, start=start - WEEK, until=start, **OWN)
             one.insert("foreign_spans", first=10**6 + number, count=1, **small)
             many.insert("foreign_spans", first=number * WORKFLOWS, count=WORKFLOWS, **small)
         kinds += [own, one, many]
         total = given.spans or (100_000 if given.quick else 1_000_000)
-        while one_trace.spans < total and not bench.spent():
+        while one_trace.spans < total and time.monotonic() < bench.until:
             at = len(one_trace.walls) * 9_500
             one_trace.insert(
                 "foreign_spans", first=10**7, count=1, children=10**9, child=at, until=at + 9_500, start=start
@@ -109,17 +136,20 @@ def main() -> None:
             ["spans", "inserts", "spans each", "wall", "CPU", "CPU µs per span"],
             [kind.row() for kind in kinds],
         )
-        time.sleep(0.5)
-        bench.store(OURS).command("SYSTEM START VIEW foreign_attempts_again")
-        look = idle(bench, 5)
-        print(f"\nThe look at what arrived lately: {look:.3f} s of CPU")
-        jobs, attempts = (
-            bench.store(OURS)
-            .query("SELECT count(), sum(attempts) FROM jobs WHERE queue IN ('orders', 'mails') AND workflow_type = ''")
-            .rows[0]
+        quiet = "arrived = arrived - toIntervalSecond(40)"
+        bench.store.command(f"ALTER TABLE foreign_spans UPDATE {quiet} WHERE 1 SETTINGS mutations_sync = 2")
+        bench.store.command("SYSTEM START VIEW foreign_attempts_again")
+        all_traces, idle = look(bench), look(bench) / 2
+        spans = sum(kind.spans for kind in kinds if kind is not own)
+        print(
+            f"\nA look when nothing arrived: {idle:.3f} s of CPU; at the traces of {spans:,} spans: {all_traces:.1f} s"
         )
-        print(jobs, attempts)
-        emit("foreign", **{kind.name: kind.figures() for kind in kinds}, look_cpu_s=round(look, 3))
+        emit(
+            "foreign",
+            **{kind.name: kind.figures() for kind in kinds},
+            idle_look_cpu_s=round(idle, 3),
+            look_cpu_us_per_span=round(all_traces / spans * 1e6, 1),
+        )
 
 
 if __name__ == "__main__":
