@@ -155,7 +155,13 @@ AS SELECT minute, system, queue, job_type, dispatched, dispatch_failed, started,
     rejected, lost, toUInt64(0) AS waiting, toDateTime64(0, 9, 'UTC') AS first_ready,
     arrayMap(x -> if(isNaN(x), NULL, x), queue_quantiles) AS queue_p, arrayMap(x -> if(isNaN(x), NULL, x), run_quantiles) AS run_p,
     queue_seconds_total, run_seconds_total, queue_count, run_count, queue_values, run_values, queue_state, run_state
-FROM {database}.current_minutes
+FROM
+(
+    -- The rows of `current_minutes`; both halves of this view ask what is out of date as one.
+    SELECT * EXCEPT computed_at FROM ({include stored_minutes dirty=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
+    UNION ALL
+    SELECT * FROM ({include minute_figures minutes=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
+)
 WHERE dispatched + dispatch_failed + started + succeeded + failed + retried + expired + cancelled + rejected + lost > 0
 UNION ALL
 SELECT arrayJoin(arrayMap(m -> toDateTime(m, 'UTC'), range(toUnixTimestamp(ready_minute), least(toUnixTimestamp(crossed), toUnixTimestamp(now()) + 1), 60))) AS minute,
@@ -239,7 +245,7 @@ GROUP BY minute, workflow_type;
 CREATE OR REPLACE VIEW {database}.job_edges
 DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT minute, system, if(cause.1 = 'job', cause.2, '') AS parent_type, cause.1 AS trigger, cause.2 AS trigger_name, job_type, sum(n) AS dispatched
-FROM {database}.current_minutes
+FROM (SELECT minute, system, job_type, causes FROM {database}.current_minutes) -- inside: 25.8 looks for the tuple's elements in the view
 ARRAY JOIN causes.1 AS cause, causes.2 AS n
 GROUP BY minute, system, parent_type, trigger, trigger_name, job_type;
 
@@ -248,25 +254,17 @@ CREATE OR REPLACE VIEW {database}.job_types
 DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT
     system, job_type,
-    min(m.began) AS first_started_at,
-    maxOrNullIf(m.latest[1], notEmpty(m.latest)) AS last_started_at,
-    max(m.succeeded) AS last_succeeded_at,
-    max(m.failed) AS last_failed_at,
-    argMaxIf(m.cause.1, m.latest[1], notEmpty(m.latest)) AS last_trigger,
-    argMaxIf(m.cause.2, m.latest[1], notEmpty(m.latest)) AS last_trigger_name,
-    arraySlice(arrayReverseSort(groupArrayArrayIf(m.latest, m.place <= 50)), 1, 50) AS last_starts,
+    min(m.first_start) AS first_started_at,
+    if(empty(last_starts), NULL, last_starts[1]) AS last_started_at,
+    max(m.last_success) AS last_succeeded_at,
+    max(m.last_failure) AS last_failed_at,
+    argMaxIf(m.last_trigger.1, m.starts[1], notEmpty(m.starts)) AS last_trigger,
+    argMaxIf(m.last_trigger.2, m.starts[1], notEmpty(m.starts)) AS last_trigger_name,
+    arrayMap(x -> fromUnixTimestamp64Nano(-x, 'UTC'), groupArraySortedArray(50)(arrayMap(x -> -toUnixTimestamp64Nano(x), m.starts))) AS last_starts,
     if(length(last_starts) < 2, NULL, arrayReduce('quantileExactInclusive(0.5)',
         arrayMap(i -> (toUnixTimestamp64Nano(last_starts[i]) - toUnixTimestamp64Nano(last_starts[i + 1])) / 1e9, range(1, length(last_starts))))) AS usual_interval_seconds,
     (toUnixTimestamp64Nano(now64(9, 'UTC')) - toUnixTimestamp64Nano(last_started_at)) / 1e9 AS silent_seconds
-FROM
-(
-    SELECT system, job_type, minute, min(c.first_start) AS began, arrayReverseSort(groupArrayArray(c.starts)) AS latest,
-        max(c.last_success) AS succeeded, max(c.last_failure) AS failed, argMaxIf(c.last_trigger, c.starts[1], notEmpty(c.starts)) AS cause,
-        -- Each minute with a start has one at least, so the last fifty starts are in the last fifty such minutes.
-        row_number() OVER (PARTITION BY system, job_type, notEmpty(latest) ORDER BY minute DESC) AS place
-    FROM {database}.current_minutes AS c
-    GROUP BY system, job_type, minute
-) AS m
+FROM {database}.current_minutes AS m
 GROUP BY system, job_type;
 
 -- What was stored before there were these tables.
