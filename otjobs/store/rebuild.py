@@ -313,14 +313,16 @@ def _day(store: Store, run: Run, day: str, check: Callable[[], None]) -> None:
         store.command(_sql(store, "failures_in", day=day))
         store.command(_sql(store, "failures_out", day=day))
     marked = _now(store)[0]
+    # As a number: 25.8 does not understand this view inside a deletion.
+    kept = str(int(horizons(store).jobs_kept_from.timestamp()))
     if "workflow_rows" in tables:
         store.command(_sql(store, "mark_workflows", day=day))
-        store.command(_sql(store, "outdated_workflows", day=day, marked=str(marked)))
+        store.command(_sql(store, "outdated_workflows", day=day, marked=str(marked), kept=kept))
     if "minute_rows" in tables:
         store.command(_sql(store, "mark_minutes", day=day))
         derive(store, "minute_marks_mv", where=f"toDate(hour) = '{day}'")
         store.command(_sql(store, "outdated_minute_marks", day=day, marked=str(marked)))
-        store.command(_sql(store, "outdated_minutes", day=day, marked=str(marked)))
+        store.command(_sql(store, "outdated_minutes", day=day, marked=str(marked), kept=kept))
     _store_rows(store, tables, day, marked)
     run.counts += [[day, table, before[table], _count(store, table, day)] for table in tables]
     _save(store, run)

@@ -3,4 +3,4 @@
 DELETE FROM {database}.minute_rows
 WHERE toDate(minute) = toDate('{day}') AND computed_at < fromUnixTimestamp64Milli({marked}, 'UTC')
     AND minute NOT IN (SELECT minute FROM {database}.minute_marks
-        WHERE hour > toDateTime(0, 'UTC') AND hour < (SELECT jobs_kept_from FROM {database}.horizons))
+        WHERE hour > toDateTime(0, 'UTC') AND hour < toDateTime({kept}, 'UTC'))
