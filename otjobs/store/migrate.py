@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from otjobs.errors import ConfigurationError, NewerSchemaError
+from otjobs.errors import ConfigurationError, NewerSchemaError, StoreError
 from otjobs.store.derive import backfill
 from otjobs.store.text import fill, split, statement
 
 if TYPE_CHECKING:
     from otjobs.store.client import Store
+
+OLDEST_SERVER: Final = (25, 8)
+"""The oldest version of ClickHouse that the schema is for."""
 
 _FILE: Final = re.compile(r"(\d{3})_(\w+)\.sql")
 _ENGINE: Final = re.compile(
@@ -73,6 +76,7 @@ def migrate(store: Store, *, definer: str = "CURRENT_USER") -> list[int]:
 
     Raises:
         NewerSchemaError: a newer otjobs has migrated the database.
+        StoreError: the server is too old.
         QueryError: the account lacks a right, or the server refuses a statement.
     """
     layout = Layout(definer)
@@ -89,7 +93,17 @@ def migrate(store: Store, *, definer: str = "CURRENT_USER") -> list[int]:
 
 
 def prepare(store: Store) -> None:
-    """Make the database and the table of versions, if they are not there."""
+    """Make the database and the table of versions, if they are not there.
+
+    Raises:
+        StoreError: the server is too old.
+    """
+    version = str(store.query(statement("store", "server_version")).rows[0][0])
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
+        oldest = ".".join(map(str, OLDEST_SERVER))
+        raise StoreError(
+            f"the server at {store.url} is ClickHouse {version}; otjobs needs {oldest} or newer: upgrade it"
+        )
     store.command(fill(statement("store", "create_database"), database=store.database))
     store.command(fill(statement("store", "create_versions"), database=store.database))
     store._use()  # noqa: SLF001  (the database may be new)

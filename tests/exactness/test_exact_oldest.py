@@ -14,10 +14,7 @@ from spans_of import spans_of
 
 from otjobs.store.text import query_names
 
-pytestmark = [
-    pytest.mark.clickhouse,
-    pytest.mark.xfail(strict=True, reason="job_edges and clock_skew cannot be read on 25.8 yet"),
-]
+pytestmark = pytest.mark.clickhouse
 
 
 def differences(bench):

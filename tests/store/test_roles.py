@@ -97,11 +97,7 @@ def test_the_writer_writes_through_every_view_and_reads_nothing(accounts):
             writer.command(sql)
 
 
-def test_the_reader_reads_every_view_and_nothing_else(accounts, request):
-    if request.node.callspec.params["accounts"] == "sql":
-        request.applymarker(
-            pytest.mark.xfail(strict=True, reason="job_edges and clock_skew cannot be read on 25.8 yet")
-        )
+def test_the_reader_reads_every_view_and_nothing_else(accounts):
     reader = accounts["reader"]
     for view in VIEWS:
         assert reader.query(f"SELECT count() FROM (SELECT * FROM {view} LIMIT 1)").rows == [

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from jobs_of import failure, figures, midnight, workflow
 
-from otjobs.errors import NewerSchemaError
+from otjobs.errors import NewerSchemaError, StoreError
 from otjobs.store import connect
 from otjobs.store.migrate import Layout, applied, apply, migrate, migrations
 from otjobs.store.text import fill, statement
@@ -161,3 +161,12 @@ def newer(clickhouse):
     store.close()
     yield address
     clickhouse.query("DROP DATABASE upgrade_newer SYNC")
+
+
+def test_a_server_that_is_too_old_is_refused_and_left_alone(url, monkeypatch):
+    monkeypatch.setattr("otjobs.store.migrate.OLDEST_SERVER", (99, 1))
+    store = connect(url)
+    with pytest.raises(StoreError, match=r"is ClickHouse 2\d\.\d+\.\d+\.\d+; otjobs needs 99\.1 or newer: upgrade it"):
+        migrate(store)
+    assert not store.exists()
+    store.close()

@@ -27,7 +27,7 @@ SELECT
     minMapIf([crossed], [assumeNotNull(ready_at)], kind = 'ready').2 AS oldest,
     minIf(started_at, kind = 'start') AS first_start,
     arraySlice(arrayReverseSort(groupArrayIf(assumeNotNull(started_at), kind = 'start')), 1, 50) AS starts,
-    argMaxIf((trigger, trigger_name), started_at, kind = 'start') AS last_trigger,
+    argMaxIf((trigger, trigger_name), assumeNotNull(started_at), kind = 'start') AS last_trigger,
     maxIf(ended_at, kind = 'end' AND outcome = 'success') AS last_success,
     maxIf(ended_at, kind = 'end' AND outcome IN ('failure', 'lost', 'expired', 'rejected')) AS last_failure,
     sumMapIf([(trigger, trigger_name)], [toUInt64(1)], kind = 'dispatch') AS causes,

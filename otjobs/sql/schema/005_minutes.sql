@@ -252,14 +252,15 @@ GROUP BY minute, system, parent_type, trigger, trigger_name, job_type;
 -- When each job type ran, what triggered it last, and how long it has been silent beside its usual interval.
 CREATE OR REPLACE VIEW {database}.job_types
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT
+AS WITH argMaxIf(m.last_trigger, m.starts[1], notEmpty(m.starts)) AS newest_trigger
+SELECT
     system, job_type,
     min(m.first_start) AS first_started_at,
     if(empty(last_starts), NULL, last_starts[1]) AS last_started_at,
     max(m.last_success) AS last_succeeded_at,
     max(m.last_failure) AS last_failed_at,
-    argMaxIf(m.last_trigger.1, m.starts[1], notEmpty(m.starts)) AS last_trigger,
-    argMaxIf(m.last_trigger.2, m.starts[1], notEmpty(m.starts)) AS last_trigger_name,
+    newest_trigger.1 AS last_trigger,
+    newest_trigger.2 AS last_trigger_name,
     arrayMap(x -> fromUnixTimestamp64Nano(-x, 'UTC'), groupArraySortedArray(50)(arrayMap(x -> -toUnixTimestamp64Nano(x), m.starts))) AS last_starts,
     if(length(last_starts) < 2, NULL, arrayReduce('quantileExactInclusive(0.5)',
         arrayMap(i -> (toUnixTimestamp64Nano(last_starts[i]) - toUnixTimestamp64Nano(last_starts[i + 1])) / 1e9, range(1, length(last_starts))))) AS usual_interval_seconds,

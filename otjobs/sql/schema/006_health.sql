@@ -57,6 +57,6 @@ GROUP BY minute;
 CREATE OR REPLACE VIEW {database}.clock_skew
 DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT minute, skew.1 AS producer_host, skew.2 AS host, sum(n) AS negative_waits, max(size) AS max_seconds
-FROM {database}.current_minutes
+FROM (SELECT minute, skews, skew_seconds FROM {database}.current_minutes) -- as in job_edges
 ARRAY JOIN skews.1 AS skew, skews.2 AS n, skew_seconds AS size
 GROUP BY minute, producer_host, host;
