@@ -45,6 +45,9 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 # A batch may hold spans of any days; a refused batch would come back forever.
 # Of a database over shards: stored is what the shards have.
 _INSERT_SETTINGS: Final = {"max_partitions_per_insert_block": 0, "async_insert": 0, "distributed_foreground_insert": 1}
+# ALL_CONNECTION_TRIES_FAILED, and where ClickHouse tried.
+_NO_SHARD: Final = "Code: 279."
+_PLACE: Final = re.compile(r"\(([\w.\-\[\]:]+:\d+)[,)]")
 FORM: Final = "http(s)://user:password@host:port/database or chdb:///folder"
 
 
@@ -156,6 +159,8 @@ class Store:
         except OperationalError as error:
             raise StoreUnreachableError(_unreachable(self.url, error)) from error
         except ClickHouseError as error:
+            if _NO_SHARD in str(error):
+                raise StoreUnreachableError(_shard_away(error)) from error
             raise QueryError(_first_line(error)) from error
         except RuntimeError as error:  # chDB's own
             raise QueryError(_first_line(error)) from error
@@ -224,6 +229,14 @@ def _public(url: str) -> str:
 def _first_line(error: BaseException) -> str:
     text = str(error).strip()
     return text.split("\n")[0][:2000] if text else type(error).__name__
+
+
+def _shard_away(error: BaseException) -> str:
+    place = _PLACE.search(str(error))
+    return (
+        f"a shard of the cluster does not answer{f' at {place[1]}' if place else ''}, so there are no figures now; "
+        "start it, or ask for those of the others alone with SETTINGS skip_unavailable_shards = 1"
+    )
 
 
 def _unreachable(url: str, error: BaseException) -> str:

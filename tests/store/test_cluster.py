@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from jobs_of import midnight, nanoseconds, span
 
 from otjobs.cli.app import cli
-from otjobs.errors import ConfigurationError, QueryError, StoreError
+from otjobs.errors import ConfigurationError, QueryError, StoreError, StoreUnreachableError
 from otjobs.store import connect
 from otjobs.store.cluster import find_cluster, migrate_cluster, shards
 from otjobs.store.forget import forget
@@ -126,7 +126,9 @@ def test_a_shard_that_goes_and_comes_back(servers, pair):
     # Then nothing is said that is not so: an insert that needs it fails, and so does a figure
     with pytest.raises(StoreError):
         first.insert_spans([row for _, _, rows in sent[20:] for row in rows])
-    with pytest.raises(StoreError):
+    with pytest.raises(
+        StoreUnreachableError, match=rf"a shard of the cluster does not answer at 127.0.0.1:{servers[1].tcp_port}"
+    ):
         first.query("SELECT count() FROM workflows")
     # But for who asks for what is left
     partial = first.query("SELECT count() FROM workflows SETTINGS skip_unavailable_shards = 1").rows[0][0]
