@@ -18,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+import clickhouses
 import parts
 from figures import cpu_seconds_of, emit, end_cleanly, median, table
 
@@ -39,7 +40,7 @@ def text(name: str, **names: str) -> str:
 class Bench:
     """A server with our schema, a place to make blocks of spans in, and the moment to stop."""
 
-    def __init__(self, server: parts.ClickHouse, minutes: float) -> None:
+    def __init__(self, server: clickhouses.ClickHouse, minutes: float) -> None:
         assert server.process is not None
         self.server, self.pid, self.until = server, server.process.pid, time.monotonic() + 60 * minutes
         self.store: Store = connect(server.database_url(OURS))
@@ -112,7 +113,7 @@ def main() -> None:
         print(f"foreign: skipped, ClickHouse is not there; get it with: {how}")
         emit("foreign", skipped="no clickhouse")
         return
-    with tempfile.TemporaryDirectory() as folder, parts.clickhouse_server(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, clickhouses.clickhouse_server(Path(folder)) as server:
         bench, rounds = Bench(server, given.minutes), 5 if given.quick else 12
         start, kinds = time.time_ns() - 3600 * 10**9, []
         own, one, many, one_trace = (

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "collector"))
 
+import clickhouses
 import parts
 import wire
 from figures import cpu_seconds_of, emit, end_cleanly, median, table
@@ -82,7 +83,7 @@ def send(collector: Any, templates: Sequence[Template], requests: int) -> None:
 class Side:
     """One schema: its database, its collector, its figures."""
 
-    def __init__(self, name: str, clickhouse: parts.ClickHouse, binary: Path, folder: Path) -> None:
+    def __init__(self, name: str, clickhouse: clickhouses.ClickHouse, binary: Path, folder: Path) -> None:
         self.name, self.clickhouse = name, clickhouse
         self.database = DATABASES[name]
         more = ()
@@ -148,7 +149,10 @@ def main() -> None:
     rounds = given.rounds or (3 if given.quick else 6)
     requests = max(1, (given.spans or (50_000 if given.quick else 150_000)) // 1_000)
 
-    with tempfile.TemporaryDirectory() as folder, parts.clickhouse_server(Path(folder) / "clickhouse") as clickhouse:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        clickhouses.clickhouse_server(Path(folder) / "clickhouse") as clickhouse,
+    ):
         sides: list[Side] = []
         try:
             for name in DATABASES:

@@ -24,6 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+import clickhouses
 import parts
 from figures import cpu_seconds_of, emit, end_cleanly, median, table
 
@@ -52,7 +53,7 @@ def text(name: str, **names: str) -> str:
 class Bench:
     """The server, what was measured, and the moment to stop."""
 
-    def __init__(self, server: parts.ClickHouse, minutes: float, keep: Path | None) -> None:
+    def __init__(self, server: clickhouses.ClickHouse, minutes: float, keep: Path | None) -> None:
         self.server, self.until = server, time.monotonic() + 60 * minutes
         self.load_until = time.monotonic() + 30 * minutes  # half of the time is for the questions
         self.keep, self.figures = keep, {"load_average": round(os.getloadavg()[0], 1)}
@@ -257,7 +258,7 @@ def main() -> None:
         return
     jobs = min(given.jobs or (100_000 if given.quick else 1_000_000), 10_000_000)
     big_jobs = given.big_jobs if given.big_jobs is not None else (50_000 if given.quick else 1_000_000)
-    with tempfile.TemporaryDirectory() as folder, parts.clickhouse_server(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, clickhouses.clickhouse_server(Path(folder)) as server:
         bench = Bench(server, given.minutes or max(20, jobs * 6e-6), given.keep)
         try:
             measure(bench, jobs, big_jobs)

@@ -12,6 +12,7 @@ import pytest
 # `import parts` works from every folder of tests.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import clickhouses
 import parts
 
 # A shell that starts the run in the background lets it and all its children ignore Ctrl-C, which tests send.
@@ -30,9 +31,9 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.ClickHouse]:
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clickhouses.ClickHouse]:
     """A real ClickHouse server; make a database of your own in it."""
-    with parts.clickhouse_server(tmp_path_factory.mktemp("clickhouse")) as server:
+    with clickhouses.clickhouse_server(tmp_path_factory.mktemp("clickhouse")) as server:
         yield server
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import zlib
 
-import parts
+import clickhouses
 import pytest
 import wire
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValueList
@@ -39,7 +39,7 @@ def shared(tmp_path_factory, collector_binary, clickhouse):
 @pytest.fixture
 def gateway(shared):
     collector, store = shared
-    parts.empty(store)
+    clickhouses.empty(store)
     yield collector
     assert collector.process.running()
     assert "panic" not in collector.process.log.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import clickhouses
 import parts
 import pytest
 import wire
@@ -15,7 +16,7 @@ JOBS = range(600)
 
 
 def test_nothing_is_lost_or_doubled(tmp_path, collector_binary):
-    with parts.clickhouse_cluster(tmp_path / "pair") as servers:
+    with clickhouses.clickhouse_cluster(tmp_path / "pair") as servers:
         store = connect(servers[0].database_url("otjobs"))
         hosts = [f"127.0.0.1:{server.http_port}" for server in servers]
         migrate_cluster(store, find_cluster(store, "pair", hosts))

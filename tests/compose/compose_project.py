@@ -10,6 +10,7 @@ import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
+import clickhouses
 import parts
 
 HERE = Path(__file__).resolve().parent
@@ -55,7 +56,7 @@ def clickhouse_with_accounts(folder):
     before = dict(os.environ)
     os.environ.update(SECRETS)
     try:
-        with parts.clickhouse_server(folder / "server", config=config) as server:
+        with clickhouses.clickhouse_server(folder / "server", config=config) as server:
             yield server
     finally:
         os.environ.clear()

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import clickhouses
 import parts
 import pytest
 
@@ -131,7 +132,7 @@ def read_log(folder):
 def test_the_views_equal_the_applications_log(tmp_path, clickhouse, collector_binary, redis_url, fault):
     store = connect(f"http://default:@127.0.0.1:{clickhouse.http_port}/otjobs")
     migrate(store)
-    parts.empty(store)
+    clickhouses.empty(store)
     stack = Stack(tmp_path, clickhouse, collector_binary, redis_url)
     stack.start_collector()
     try:

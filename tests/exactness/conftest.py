@@ -8,7 +8,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-import parts
+import clickhouses
 import pytest
 from hypothesis import HealthCheck, settings
 from model import World, recompute
@@ -45,7 +45,7 @@ class Bench:
         self.spans: list[object] = []
 
     def empty(self) -> None:
-        parts.empty(self.store)
+        clickhouses.empty(self.store)
         self.spans = []
 
     def deliver(self, batches: Batches) -> None:
@@ -55,7 +55,7 @@ class Bench:
 
     def age(self) -> None:
         """Let minutes pass since everything arrived and was last stored, and the stored rows be made."""
-        parts.age(self.store)
+        clickhouses.age(self.store)
 
     def expected(self) -> World:
         """What the model makes of everything delivered so far."""
@@ -72,7 +72,7 @@ class Shards(Bench):
 
     def empty(self) -> None:
         for shard in self.shards:
-            parts.empty(shard)
+            clickhouses.empty(shard)
         self.spans = []
 
     def deliver(self, batches: Batches) -> None:
@@ -82,12 +82,12 @@ class Shards(Bench):
 
     def age(self) -> None:
         for shard in self.shards:
-            parts.age(shard)
+            clickhouses.age(shard)
 
 
 @pytest.fixture(scope="module")
 def shards_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
-    with parts.clickhouse_cluster(tmp_path_factory.mktemp("shards")) as servers:
+    with clickhouses.clickhouse_cluster(tmp_path_factory.mktemp("shards")) as servers:
         stores = [connect(server.database_url("otjobs")) for server in servers]
         hosts = [f"127.0.0.1:{server.http_port}" for server in servers]
         migrate_cluster(stores[0], find_cluster(stores[0], "pair", hosts))
@@ -134,7 +134,7 @@ def server_bench(clickhouse) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def oldest_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """The oldest server that is supported."""
-    with parts.clickhouse_server(tmp_path_factory.mktemp("oldest"), engine="oldest") as server:
+    with clickhouses.clickhouse_server(tmp_path_factory.mktemp("oldest"), engine="oldest") as server:
         url = server.database_url("otjobs_exactness")
         store = connect(url)
         migrate(store)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import parts
+import clickhouses
 import pytest
 
 from otjobs.store import connect
@@ -19,5 +19,5 @@ def filled_store(tmp_path_factory):
 
 @pytest.fixture
 def store(filled_store):
-    parts.empty(filled_store)
+    clickhouses.empty(filled_store)
     return filled_store

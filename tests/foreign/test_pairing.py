@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from parts import empty
+from clickhouses import empty
 from stock import S, T, bull, celery_run, celery_send, message, new_id, taskiq_run, taskiq_send
 
 JOBS = (

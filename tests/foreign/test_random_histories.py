@@ -6,8 +6,8 @@ import os
 import random
 
 import pytest
+from clickhouses import empty
 from histories import SYSTEMS, deliveries, history
-from parts import empty
 from test_pairing import ATTEMPTS, JOBS, MINUTES, WORKFLOWS
 
 SEEDS = range(int(os.environ.get("FOREIGN_SEEDS", "4")))

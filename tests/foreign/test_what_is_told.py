@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from parts import empty
+from clickhouses import empty
 from stock import (
     S,
     T,

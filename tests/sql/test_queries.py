@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import clickhouses
 import parts
 import pytest
 from expected_rows import EXPECTED, OPEN, OPEN_ENDED, ORDER, PARAMETERS, REPORT, Day, Elapsed
@@ -131,7 +132,7 @@ def one_database(folder):
 
 @contextmanager
 def two_shards(folder):
-    with parts.clickhouse_cluster(folder) as servers:
+    with clickhouses.clickhouse_cluster(folder) as servers:
         found = connect(servers[0].database_url("otjobs"))
         hosts = [f"127.0.0.1:{server.http_port}" for server in servers]
         migrate_cluster(found, find_cluster(found, "pair", hosts))

@@ -6,7 +6,7 @@ import itertools
 import random
 from datetime import UTC, datetime, timedelta
 
-import parts
+import clickhouses
 import pytest
 
 from otjobs.errors import NewerSchemaError, QueryError, StoreUnreachableError
@@ -84,7 +84,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def empty(store):
-    parts.empty(store)
+    clickhouses.empty(store)
     return store
 
 
@@ -194,7 +194,7 @@ def test_no_workflow_is_complete_before_all_of_it_is_there(empty):
     for order in itertools.permutations(range(5)):
         if order[0] > 1:
             continue  # a third of the orders is enough
-        parts.empty(empty)
+        clickhouses.empty(empty)
         arrived = set()
         for index in order:
             empty.insert_spans([spans[index]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import parts
+import clickhouses
 import pytest
 from jobs_of import figures, midnight, workflow
 
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.clickhouse
 def test_backed_up_lost_and_restored(tmp_path):
     config = tmp_path / "config.xml"
     config.write_text(f"<clickhouse><backups><allowed_path>{tmp_path}/backups/</allowed_path></backups></clickhouse>")
-    with parts.clickhouse_server(tmp_path / "server", config=config) as server:
+    with clickhouses.clickhouse_server(tmp_path / "server", config=config) as server:
         store = connect(server.database_url("otjobs"))
         migrate(store)
         store.insert_spans(workflow(1, midnight(1)))
-        parts.age(store)
+        clickhouses.age(store)
         store.insert_spans(workflow(2, midnight(1) + timedelta(minutes=1)))
         before = figures(store)
         server.query("BACKUP DATABASE otjobs TO File('monday')")
@@ -38,7 +38,7 @@ def test_backed_up_lost_and_restored(tmp_path):
         store.insert_spans(workflow(3, midnight(1) + timedelta(minutes=2)))
         right = figures(store)
         assert len(right["workflows"]) == 3
-        parts.age(store)
+        clickhouses.age(store)
         got = figures(store)
         for view, rows in right.items():
             assert got[view] == rows, view

@@ -6,6 +6,7 @@ import json
 import random
 from datetime import timedelta
 
+import clickhouses
 import parts
 import pytest
 from click.testing import CliRunner
@@ -24,7 +25,7 @@ S = 1_000_000_000
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory):
-    with parts.clickhouse_cluster(tmp_path_factory.mktemp("pair")) as found:
+    with clickhouses.clickhouse_cluster(tmp_path_factory.mktemp("pair")) as found:
         yield found
 
 
@@ -179,7 +180,7 @@ def test_ids_are_looked_for_on_their_shard_alone(servers, pair):
 def test_tables_are_replicated_by_a_real_zookeeper(tmp_path):
     with (
         parts.zookeeper(tmp_path / "zookeeper") as port,
-        parts.clickhouse_cluster(tmp_path, shards=1, replicas=2, zookeeper_port=port, engine="oldest") as servers,
+        clickhouses.clickhouse_cluster(tmp_path, shards=1, replicas=2, zookeeper_port=port, engine="oldest") as servers,
     ):
         # When the cluster is made
         address = servers[0].database_url("otjobs")
@@ -216,7 +217,7 @@ def test_accounts_over_shards(tmp_path, monkeypatch):
     # Given servers that take accounts by SQL
     monkeypatch.setenv("OTJOBS_WRITER_PASSWORD", "w")
     monkeypatch.setenv("OTJOBS_READER_PASSWORD", "r")
-    with parts.clickhouse_cluster(tmp_path, engine="oldest") as servers:
+    with clickhouses.clickhouse_cluster(tmp_path, engine="oldest") as servers:
         named = [argument for host in hosts(servers) for argument in ("--host", host)]
         address = servers[0].database_url("otjobs")
         made = call("migrate", "--roles", "--url", address, "--cluster", "pair", *named)

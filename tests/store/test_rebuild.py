@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-import parts
+import clickhouses
 import pytest
 from jobs_of import failure, figures, midnight, nanoseconds, span, workflow
 from rebuilding import killed
@@ -98,7 +98,7 @@ def days(store):
 @pytest.mark.parametrize("round_", [0, 1])
 def test_whatever_was_done_to_derived_tables(store, round_):
     store.insert_spans(history())
-    parts.age(store)
+    clickhouses.age(store)
     right = figures(store)
     assert len(right["jobs"]) == 26
     # Given tables that say other things
@@ -114,7 +114,7 @@ def test_whatever_was_done_to_derived_tables(store, round_):
         assert got[view] == rows, view
     assert {(count.day, count.table) for count in counts} >= {(str(DAY.date()), table) for table in TABLES[:6]}
     # and also once no reader computes anything.
-    parts.age(store)
+    clickhouses.age(store)
     assert figures(store) == right
     assert store.query("SHOW TABLES LIKE 'rebuild%'").rows == []
 
@@ -138,7 +138,7 @@ def test_tables_without_days(store):
 @pytest.mark.usefixtures("not_refreshed")
 def test_readers_see_no_gap_while_spans_go_on_arriving(store, url):
     store.insert_spans(history())
-    parts.age(store)
+    clickhouses.age(store)
     old = {row[0] for row in store.query("SELECT job_id FROM jobs").rows}
     stop, inserted, troubles = threading.Event(), [], []
 

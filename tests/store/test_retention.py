@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import parts
+import clickhouses
 import pytest
 from jobs_of import S, failure, figures, midnight, nanoseconds, span, workflow
 
@@ -81,7 +81,7 @@ def test_figures_outlive_their_jobs_and_late_spans_change_nothing(store):
         ),
     ]  # fmt: skip
     store.insert_spans([*workflow(1, old), *workflow(2, new), *crossing, failure(5, old)])
-    parts.age(store)
+    clickhouses.age(store)
     before = figures(store)
     assert len(before["jobs"]) == 7
     # When the older day passes out of retention
@@ -106,7 +106,7 @@ def test_figures_outlive_their_jobs_and_late_spans_change_nothing(store):
         got = figures(store)
         assert {name: got[name] for name in FIGURES} == {name: before[name] for name in FIGURES}
         assert {row[3] for row in got["jobs"]} == {"o2", "m2", "late", "more"}
-        parts.age(store)
+        clickhouses.age(store)
     # The late spans are there as spans.
     assert store.query("SELECT count() FROM otel_traces WHERE TraceId = {id:String}", {"id": f"{3:032x}"}).rows == [
         (4,)
@@ -140,7 +140,7 @@ def test_a_label_is_forgotten_everywhere(store):
     store.insert_spans([*workflow(1, at, **mine), tuple(http)])
     store.insert_spans(workflow(2, at + timedelta(minutes=1), **other))
     store.insert_spans([*shared[:2], *map(tuple, theirs)])
-    parts.age(store)
+    clickhouses.age(store)
     before = figures(store)
     assert forget(store, "customer", "42", dry=True) == Forgotten(
         jobs=3, attempts=3, workflows=1, shared_workflows=1, spans=7
@@ -166,7 +166,7 @@ def test_a_label_is_forgotten_everywhere(store):
         assert [row for row in before["workflows"] if row[0] != f"{1:032x}"] == got["workflows"]
         for view in ("queue_minutes", "job_edges", "job_types"):
             assert got[view] == before[view]
-        parts.age(store)
+        clickhouses.age(store)
     assert forget(store, "customer", "42").jobs == 0
     assert [row[0] for row in store.query("SHOW TABLES LIKE 'forget%'").rows] == []
     with pytest.raises(ConfigurationError):

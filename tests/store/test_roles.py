@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import parts
+import clickhouses
 import pytest
 from click.testing import CliRunner
 from jobs_of import midnight, workflow
@@ -34,7 +34,7 @@ def accounts(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("accounts")
     config, engine = None, "oldest"
     if request.param == "file":
-        config, engine = folder / "config.xml", parts.ENGINE
+        config, engine = folder / "config.xml", clickhouses.ENGINE
         (folder / "users.d").mkdir()
         (folder / "users.xml").write_text(USERS)
         (folder / "users.d" / "otjobs.xml").write_text(users_xml({"reader": "MY_READER"}))
@@ -44,7 +44,7 @@ def accounts(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in secrets.items():
             patch.setenv(name, value)
-        with parts.clickhouse_server(folder / "server", config=config, engine=engine) as server:
+        with clickhouses.clickhouse_server(folder / "server", config=config, engine=engine) as server:
             server.query("CREATE DATABASE secrets")
             server.query("CREATE TABLE secrets.t ENGINE = Log AS SELECT 1 AS x")
             where = f"@127.0.0.1:{server.http_port}/otjobs"
