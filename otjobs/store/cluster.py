@@ -98,6 +98,15 @@ def shards(store: Store) -> Iterator[list[Store]]:
         yield [stack.enter_context(_host(store, host, cluster.local)) for host in cluster.hosts]
 
 
+def first_replicas(databases: Sequence[Store]) -> list[Store]:
+    """Return the first of those databases on each shard, as their servers' macros name it."""
+    found: dict[str, Store] = {}
+    for database in databases:
+        shard = str(database.query(statement("cluster", "macros")).rows[0][0])
+        found.setdefault(shard, database)
+    return list(found.values())
+
+
 @contextmanager
 def databases(store: Store) -> Iterator[list[Store]]:
     """Give the databases that accounts need rights in: this one, or where it is one over shards, both of every host."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otjobs.errors import ConfigurationError
-from otjobs.store.cluster import cluster_of, refuse_replicated, shards
+from otjobs.store.cluster import cluster_of, first_replicas, shards
 from otjobs.store.derive import derive
 from otjobs.store.text import fill, split, statement
 
@@ -49,19 +49,23 @@ def forget(store: Store, label: str, value: str, *, dry: bool = False) -> Forgot
     """
     if not _LABEL.fullmatch(label):
         raise ConfigurationError(f"{label!r} is no name of a label; write --label customer=42")
-    refuse_replicated(store, "forget")
     cluster = cluster_of(store)
+    replicated = bool(cluster and cluster.replicated)
     # The trace that a job ran in may be on another shard than the job.
     collected = "{database}.forget_attempt_states"
     if cluster and store.database == cluster.database:
         collected = f"cluster('{cluster.name}', {cluster.local}.forget_attempt_states)"
     quoted = {"label": label, "value": value.replace("\\", "\\\\").replace("'", "\\'"), "collected": collected}
     with shards(store) as databases:
+        # What one replica deletes, the others do, each for itself.
+        leaders = first_replicas(databases) if replicated else databases
         for each in databases:
+            if replicated:
+                _run(each, "sync")
             _collect(each, {"label": label, "value": value})
-        counts = [each.query(_sql(each, "counts", **quoted)).rows[0] for each in databases]
+        counts = [each.query(_sql(each, "counts", **quoted)).rows[0] for each in leaders]
         if not dry:
-            for each in databases:
+            for each in leaders:
                 _erase(each, quoted)
         for each in databases:
             _run(each, "end")

@@ -202,8 +202,16 @@ def test_tables_are_replicated_by_a_real_zookeeper(tmp_path):
             lambda: stores[1].query("SELECT count() FROM workflows WHERE complete").rows == [(10,)],
             what="the other replica",
         )
-        refused = call("forget", "--label", "customer=acme", "--url", address)
-        assert "otjobs forget does not work on replicated tables (otjobs_local) yet" in refused.output
+        # And what is forgotten on one is forgotten on both
+        stores[1].insert_spans([row for _ in range(5) for row in workflow("acme")[2]])
+        forgotten = call("forget", "--label", "customer=acme", "--url", address)
+        assert "deleted 15 spans, 5 jobs with 5 attempts, 5 workflows" in forgotten.output
+        for store in stores:
+            assert store.query("SELECT count() FROM workflows").rows == [(10,)]
+            assert store.query("SELECT count() FROM otel_traces").rows == [(30,)]
+            assert not store.has_table("forget_workflows")
+        refused = call("rebuild", "--url", address)
+        assert "otjobs rebuild does not work on replicated tables (otjobs_local) yet" in refused.output
         # When one is killed, the database over all answers still
         servers[0].kill()
         survivor = connect(servers[1].database_url("otjobs"))
