@@ -11,6 +11,8 @@ from otjobs.errors import QueryError
 from otjobs.store.text import fill, statement
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from otjobs.store.client import Store
 
 LONGEST_INSERT_SECONDS: Final = 60.0
@@ -51,7 +53,7 @@ def derive(
     view: str,
     *,
     into: str = "",
-    source: tuple[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
     where: str = "1",
     replace: str = "",
     landing_filter: str = "1",
@@ -62,16 +64,18 @@ def derive(
         store: the database.
         view: the materialized view.
         into: another table than the view's.
-        source: read the second table instead of the first.
+        sources: by the name of a table, what to read instead, as SQL.
         where: which of the resulting rows, as SQL over the view's columns.
         replace: expressions for some of the columns, as in `SELECT * REPLACE (...)`.
         landing_filter: which spans, where the view reads the landing table.
     """
     found = derivation(store, view)
     query = found.query
-    if source is not None:
-        old, new = (rf"{store.database}.{name}" for name in source)
-        query = re.sub(rf"\bFROM {re.escape(old)}\b", f"FROM {new}", query)
+    for name, instead in (sources or {}).items():
+        # Escaped: a backslash means something where `re` puts a text in.
+        query = re.sub(
+            rf"\bFROM {re.escape(f'{store.database}.{name}')}\b", "FROM " + instead.replace("\\", r"\\"), query
+        )
     sql = fill(
         statement("store", "derive"),
         database=store.database,

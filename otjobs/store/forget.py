@@ -81,8 +81,8 @@ def _collect(store: Store, params: dict[str, str]) -> None:
 def _erase(store: Store, quoted: dict[str, str]) -> None:
     store.command(_sql(store, "freeze_workflows"))
     settled = _sql(store, "settled_minutes")
-    source = ("attempt_states", "forget_attempt_states")
-    derive(store, "minute_marks_mv", source=source, replace=_FROZEN, where=settled)
+    sources = {"attempt_states": f"{store.database}.forget_attempt_states"}
+    derive(store, "minute_marks_mv", sources=sources, replace=_FROZEN, where=settled)
     _run(store, "erase", **quoted)
 
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     Report = Callable[[str, int, int], None]
 
-_SLICE_SPANS: Final = 500_000
+SLICE_SPANS: Final = 500_000
+"""How many spans are derived from at once, at least."""
+
 _REFRESH_SECONDS: Final = 15.0
 _ROUNDS: Final = 8
 _NAME: Final = "rebuild"
@@ -214,11 +216,19 @@ def _fill(store: Store, run: Run, report: Report) -> None:
     for table in span_tables:
         # What other views write there, not from spans as they are but from what was made of them.
         for (view,) in store.query(_sql(store, "other_sources", table=table), {"database": store.database}).rows:
-            copy = f"rebuild_{table}"
-            derive(store, view, into=copy, source=(table, copy), where=_of_days(run, table))
+            for part in _foreign_parts(store):
+                sources = {table: f"{store.database}.rebuild_{table}", "foreign_spans": part}
+                derive(store, view, into=f"rebuild_{table}", sources=sources, where=_of_days(run, table))
     whole = [table for table in _WHOLE if table in run.tables]
     if whole:
         _pass(store, run, "all", whole, datetime(1970, 1, 1, tzinfo=UTC), report)
+
+
+def _foreign_parts(store: Store) -> list[str]:
+    """Return the spans of other instrumentations as so many queries that each fits in memory; traces stay whole."""
+    count = int(store.query(_sql(store, "count_foreign_spans")).rows[0][0])
+    parts = 1 + count // SLICE_SPANS
+    return [_sql(store, "foreign_part", parts=str(parts), part=str(part)).strip() for part in range(parts)]
 
 
 def _pass(store: Store, run: Run, name: str, tables: Sequence[str], begin: datetime, report: Report) -> None:
@@ -244,7 +254,7 @@ def _slices(store: Store, begin: datetime) -> Iterator[tuple[datetime, datetime,
         start = start or hour
         spans += count
         end = hour + timedelta(hours=1)
-        if spans >= _SLICE_SPANS:
+        if spans >= SLICE_SPANS:
             yield start, end, spans
             start, spans = None, 0
     if start is not None:
@@ -304,8 +314,8 @@ def _day(store: Store, run: Run, day: str, check: Callable[[], None]) -> None:
     tables = [table for table in run.tables if table not in _WHOLE]
     before = {table: _count(store, table, day) for table in tables}
     if "workflow_marks" in tables:
-        source = ("attempt_states", "rebuild_attempt_states") if "attempt_states" in tables else None
-        derive(store, "workflow_marks_mv", into="rebuild_workflow_marks", source=source, where=f"day = '{day}'")
+        copies = {"attempt_states": f"{store.database}.rebuild_attempt_states"} if "attempt_states" in tables else {}
+        derive(store, "workflow_marks_mv", into="rebuild_workflow_marks", sources=copies, where=f"day = '{day}'")
     for table in ("attempt_states", "workflow_marks"):
         if table in tables:
             _swap(store, table, day, check)

@@ -20,7 +20,7 @@ from stock import (
 )
 from test_pairing import HISTORIES, figures, trace
 
-from otjobs.store.rebuild import plan, rebuild
+from otjobs.store.rebuild import SLICE_SPANS, plan, rebuild
 
 
 def jobs(store, columns, where="1"):
@@ -242,7 +242,10 @@ def test_who_saw_less_does_not_overrule(store):
     assert jobs(store, "job_id, state, queue_seconds") == [("job", "succeeded", 1.0)]
 
 
-def test_rebuild_makes_them_again(store):
+@pytest.mark.parametrize("at_once", [SLICE_SPANS, 7])
+def test_rebuild_makes_them_again(store, monkeypatch, at_once):
+    monkeypatch.setattr("otjobs.store.rebuild.SLICE_SPANS", at_once)
+    empty(store)
     for make in HISTORIES.values():
         store.insert_spans(make())
     before = figures(store)[:3]

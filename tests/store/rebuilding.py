@@ -22,7 +22,7 @@ def dying(real):
         return real(*args, **names)
     return call
 setattr(module, sys.argv[2], dying(getattr(module, sys.argv[2])))
-module._SLICE_SPANS = 4
+module.SLICE_SPANS = 4
 module._refresh = lambda *_: None
 store = connect(sys.argv[1])
 module.rebuild(store, module.plan(store, date.fromisoformat(sys.argv[4]), date.fromisoformat(sys.argv[5])))
