@@ -7,7 +7,7 @@ collector does, in turn into our schema with all its views and into the bare sch
 at rest after OPTIMIZE, every named query over 1 h, 24 h and 7 d, the same figures from raw spans, a workflow of a million
 jobs with 5,000 job types, and the error of merged quantiles. CPU is that of the server, background work included.
 It stops after `--minutes`, whatever it has, and removes its data; `--keep` names a file that has every figure as soon as it
-is there. Ten million jobs take about 40 minutes on two quiet cores, a third of them to load.
+is there. Ten million jobs take 20 minutes on two quiet cores, eight of them to load.
 """
 
 from __future__ import annotations
