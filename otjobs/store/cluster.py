@@ -49,8 +49,15 @@ def local_name(database: str) -> str:
 def find_cluster(store: Store, name: str, hosts: Sequence[str] = (), *, replicated: bool = False) -> Cluster:
     """Return the cluster of that name as the server knows it.
 
+    Args:
+        store: a database on one of its servers.
+        name: its name in `remote_servers`.
+        hosts: `host` or `host:port` of each server; by default as the cluster names them.
+        replicated: the tables of a shard are to be replicated.
+
     Raises:
-        ConfigurationError: the server knows none of that name; the message lists those it knows.
+        ConfigurationError: the server knows none of that name, and the message lists those it knows; or `hosts` are not
+            as many as the cluster has.
     """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"{name!r} is no name of a cluster")
@@ -61,15 +68,19 @@ def find_cluster(store: Store, name: str, hosts: Sequence[str] = (), *, replicat
             f"the server at {store.url} knows no cluster {name}; it knows: {known}; clusters are made in its "
             "configuration, under remote_servers"
         )
+    named = tuple(dict.fromkeys(hosts or found))
+    if len(named) != len(found):
+        raise ConfigurationError(
+            f"the cluster {name} has {len(found)} servers, shards and replicas together, and these are {len(named)}: "
+            f"{', '.join(named)}; name each of them once, with --host HOST:PORT"
+        )
     kept = cluster_of(store)
     if kept and replicated and not kept.replicated:
         raise ConfigurationError(
             f"the tables of {kept.local} are not replicated and cannot become so; give a new database in --url"
         )
     database = kept.database if kept else store.database
-    return Cluster(
-        name, database, local_name(database), tuple(hosts or found), replicated or bool(kept and kept.replicated)
-    )
+    return Cluster(name, database, local_name(database), named, replicated or bool(kept and kept.replicated))
 
 
 def cluster_of(store: Store) -> Cluster | None:

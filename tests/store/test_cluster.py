@@ -15,7 +15,7 @@ from jobs_of import midnight, nanoseconds, span
 from otjobs.cli.app import cli
 from otjobs.errors import ConfigurationError, QueryError, StoreError, StoreUnreachableError
 from otjobs.store import connect
-from otjobs.store.cluster import find_cluster, migrate_cluster, shards
+from otjobs.store.cluster import Cluster, find_cluster, migrate_cluster, shards
 from otjobs.store.forget import forget
 from otjobs.store.migrate import applied, migrate, migrations
 
@@ -100,9 +100,23 @@ def test_an_unknown_cluster_is_named(servers):
     assert "nowhere" not in servers[0].query("SHOW DATABASES")
 
 
+def test_every_server_of_a_cluster_is_named_once(servers):
+    first = hosts(servers)[0]
+    for named in (["--host", first], ["--host", first, "--host", first], []):
+        failed = call("migrate", "--url", servers[0].database_url("half"), "--cluster", "pair", *named)
+        assert failed.exit_code == 1
+        assert (
+            "the cluster pair has 2 servers, shards and replicas together, and these are 1: 127.0.0.1" in failed.output
+        )
+    assert "half" not in servers[0].query("SHOW DATABASES")
+
+
 def test_a_host_that_is_away_is_named(servers):
     away = f"127.0.0.1:{parts.free_port()}"
-    failed = call("migrate", "--url", servers[0].database_url("away"), "--cluster", "pair", "--host", away)
+    here = hosts(servers)[0]
+    failed = call(
+        "migrate", "--url", servers[0].database_url("away"), "--cluster", "pair", "--host", here, "--host", away
+    )
     assert failed.exit_code == 1
     assert f"no database answers at http://default:***@{away}" in failed.output
 
@@ -268,9 +282,9 @@ def test_rebuilding_reaches_every_shard(servers, pair):
     assert (count["before"], count["after"]) == (0, 20)
 
 
-def test_without_macros_replication_says_what_it_needs(servers, clickhouse):
+def test_without_macros_replication_says_what_it_needs(clickhouse):
     store = connect(clickhouse.database_url("replicated"))
-    found = find_cluster(connect(servers[0].database_url("replicated")), "pair", hosts([clickhouse]), replicated=True)
+    found = Cluster("pair", "replicated", "replicated_local", tuple(hosts([clickhouse])), replicated=True)
     with pytest.raises(ConfigurationError, match="set the macros shard and replica"):
         migrate_cluster(store, found)
     store.close()

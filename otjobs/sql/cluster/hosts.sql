@@ -1,1 +1,1 @@
-SELECT DISTINCT host_name FROM system.clusters WHERE cluster = {cluster:String} ORDER BY shard_num, replica_num
+SELECT host_name FROM system.clusters WHERE cluster = {cluster:String} ORDER BY shard_num, replica_num
