@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import parts
 from celery_overhead import VARIANTS, clean_environment, instrument, provider_for
-from figures import emit, end_cleanly, median, table
+from figures import emit, end_cleanly, median, skipped, table
 
 PERCENTILES = (50, 90, 99)
 
@@ -85,10 +85,7 @@ def main() -> None:
     if given.run:
         run_one(given.run, given.broker, jobs)
         return
-    there, how = parts.PARTS["redis"]
-    if not there():
-        print(f"broker_roundtrip: skipped, redis is not there; get it with: {how}")
-        emit("broker_roundtrip", skipped="no redis")
+    if skipped("broker_roundtrip", "redis"):
         return
     rounds = given.rounds or (2 if given.quick else 5)
     seen: dict[str, list[dict[str, dict[str, float]]]] = {variant: [] for variant in VARIANTS}

@@ -35,6 +35,19 @@ def emit(name: str, **figures: Any) -> None:
     print(json.dumps({"bench": name, **figures, **machine}), flush=True)
 
 
+def skipped(name: str, *needed: str) -> bool:
+    """Say that a benchmark is skipped, and how to get what it needs, if one of its parts (`tests/parts.py`) is not there."""
+    import parts  # found once the benchmark has put the tests on its path
+
+    for part in needed:
+        there, how = parts.PARTS[part]
+        if not there():
+            print(f"{name}: skipped, {part} is not there; get it with: {how}")
+            emit(name, skipped=f"no {part}")
+            return True
+    return False
+
+
 def cpu_seconds_of(pid: int) -> float:
     """Return the CPU seconds that a process has used so far (Linux)."""
     with open(f"/proc/{pid}/stat", encoding="ascii") as file:

@@ -19,22 +19,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import clickhouses
-import parts
-from figures import cpu_seconds_of, emit, end_cleanly, median, table
+from blocks import Blocks
+from figures import cpu_seconds_of, emit, end_cleanly, median, memory_mb, skipped, table
 
 from otjobs.store import Store, connect
 from otjobs.store.migrate import migrate
-from otjobs.store.text import fill
 
-SQL = Path(__file__).resolve().parent / "sql"
 OURS, BLOCKS = "foreign_ours", "foreign_blocks"
 WEEK = 7 * 86400 * 10**9
 WORKFLOWS = 2450  # of one insert: some 20,000 spans
 OWN = {"workflows": 10**6, "length": WEEK}
-
-
-def text(name: str, **names: str) -> str:
-    return fill((SQL / f"{name}.sql").read_text(), **names)
 
 
 class Bench:
@@ -46,18 +40,7 @@ class Bench:
         self.store: Store = connect(server.database_url(OURS))
         migrate(self.store)
         self.store.command("SYSTEM STOP VIEWS")
-        server.query(f"CREATE DATABASE {BLOCKS}")
-        for name in ("exporter", "make_block"):
-            server.query(text(name, database=BLOCKS))
-
-    def make(self, spans: str, given: dict[str, int]) -> int:
-        """Make the spans of the next insert, and say how many."""
-        self.server.query(f"TRUNCATE TABLE {BLOCKS}.block")
-        self.store.command(text("block", database=BLOCKS, spans=text(spans)), given)
-        return int(self.server.query(f"SELECT count() FROM {BLOCKS}.block"))
-
-    def insert(self) -> None:
-        self.store.command(text("insert", database=OURS, blocks=BLOCKS))
+        self.blocks = Blocks(server, BLOCKS)
 
 
 class Inserts:
@@ -70,10 +53,10 @@ class Inserts:
         self.spans = 0
 
     def insert(self, spans: str, **given: int) -> None:
-        self.spans += self.bench.make(spans, given)
+        self.spans += self.bench.blocks.make(spans, given)
         time.sleep(0.2)
         cpu, began = cpu_seconds_of(self.bench.pid), time.perf_counter()
-        self.bench.insert()
+        self.bench.blocks.insert(OURS)
         self.walls.append(time.perf_counter() - began)
         self.cpus.append(cpu_seconds_of(self.bench.pid) - cpu)
 
@@ -108,23 +91,22 @@ def main() -> None:
     options.add_argument("--spans", type=int, help="spans of the big trace (1,000,000)")
     options.add_argument("--minutes", type=float, default=10, help="stop after so long, whatever is done")
     given = options.parse_args()
-    there, how = parts.PARTS["clickhouse"]
-    if not there():
-        print(f"foreign: skipped, ClickHouse is not there; get it with: {how}")
-        emit("foreign", skipped="no clickhouse")
+    if skipped("foreign", "clickhouse"):
         return
     with tempfile.TemporaryDirectory() as folder, clickhouses.clickhouse_server(Path(folder)) as server:
         bench, rounds = Bench(server, given.minutes), 5 if given.quick else 12
         start, kinds = time.time_ns() - 3600 * 10**9, []
-        own, one, many, one_trace = (
-            Inserts(bench, name) for name in ("otjobs' own", "8 foreign spans", "foreign", "foreign, one trace")
+        own, own_few, many, few, one_trace = (
+            Inserts(bench, name)
+            for name in ("otjobs' own", "8 of otjobs' own", "foreign", "8 foreign", "foreign, one trace")
         )
         small = {"children": 3, "child": 0, "until": 4, "start": start}
         for number in range(rounds):
             own.insert("spans", first=number * 2500, count=2500, start=start - WEEK, until=start, **OWN)
-            one.insert("foreign_spans", first=10**6 + number, count=1, **small)
+            own_few.insert("spans", first=500_000 + number, count=1, start=start - WEEK, until=start, **OWN)
+            few.insert("foreign_spans", first=10**6 + number, count=1, **small)
             many.insert("foreign_spans", first=number * WORKFLOWS, count=WORKFLOWS, **small)
-        kinds += [own, one, many]
+        kinds += [own, own_few, many, few]
         total = given.spans or (100_000 if given.quick else 1_000_000)
         while one_trace.spans < total and time.monotonic() < bench.until:
             at = len(one_trace.walls) * 9_500
@@ -141,7 +123,7 @@ def main() -> None:
         bench.store.command(f"ALTER TABLE foreign_spans UPDATE {quiet} WHERE 1 SETTINGS mutations_sync = 2")
         bench.store.command("SYSTEM START VIEW foreign_attempts_again")
         all_traces, idle = look(bench), look(bench) / 2
-        spans = sum(kind.spans for kind in kinds if kind is not own)
+        spans = sum(kind.spans for kind in kinds if kind not in (own, own_few))
         print(
             f"\nA look when nothing arrived: {idle:.3f} s of CPU; at the traces of {spans:,} spans: {all_traces:.1f} s"
         )
@@ -149,6 +131,7 @@ def main() -> None:
             "foreign",
             **{kind.name: kind.figures() for kind in kinds},
             idle_look_cpu_s=round(idle, 3),
+            server_peak_mb=round(memory_mb(bench.pid, "VmHWM")),
             look_cpu_us_per_span=round(all_traces / spans * 1e6, 1),
         )
 

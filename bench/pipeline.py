@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "colle
 import clickhouses
 import parts
 import wire
-from figures import cpu_seconds_of, emit, end_cleanly, median, table
+from figures import cpu_seconds_of, emit, end_cleanly, median, skipped, table
 from job_spans import Template, template
 
 from otjobs.store import connect
@@ -140,12 +140,8 @@ def main() -> None:
     options.add_argument("--rounds", type=int)
     options.add_argument("--spans", type=int, help="spans of one round of one side")
     given = options.parse_args()
-    for part in ("clickhouse", "collector"):
-        there, how = parts.PARTS[part]
-        if not there():
-            print(f"pipeline: skipped, {part} is not there; get it with: {how}")
-            emit("pipeline", skipped=f"no {part}")
-            return
+    if skipped("pipeline", "clickhouse", "collector"):
+        return
     rounds = given.rounds or (3 if given.quick else 6)
     requests = max(1, (given.spans or (50_000 if given.quick else 150_000)) // 1_000)
 

@@ -25,15 +25,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import clickhouses
-import parts
-from figures import cpu_seconds_of, emit, end_cleanly, median, table
+from blocks import Blocks, text
+from figures import cpu_seconds_of, emit, end_cleanly, median, skipped, table
 
 from otjobs.errors import OtjobsError
 from otjobs.store import Store, connect
 from otjobs.store.migrate import migrate
-from otjobs.store.text import fill, named_query, query_names
+from otjobs.store.text import named_query, query_names
 
-SQL = Path(__file__).resolve().parent / "sql"
 OURS, THEIRS, BIG = "scale_ours", "scale_exporter", "scale_big"
 WEEK = 7 * 86400 * 10**9
 RANGES = {"1 h": 3600, "24 h": 86400, "7 d": 604800}
@@ -46,10 +45,6 @@ def ms(seconds: float) -> int | None:
     return None if math.isnan(seconds) else round(seconds * 1000)
 
 
-def text(name: str, **names: str) -> str:
-    return fill((SQL / f"{name}.sql").read_text(), **names)
-
-
 class Bench:
     """The server, what was measured, and the moment to stop."""
 
@@ -59,6 +54,7 @@ class Bench:
         self.keep, self.figures = keep, {"load_average": round(os.getloadavg()[0], 1)}
         assert server.process is not None
         self.pid = server.process.pid
+        self.blocks = Blocks(server, THEIRS)
         self.stores: dict[str, Store] = {}
 
     def store(self, database: str) -> Store:
@@ -102,14 +98,6 @@ class Bench:
                 store.command(f"SYSTEM WAIT VIEW {view}")
             behind = int(store.query(text("behind")).rows[0][0])
 
-    def fill_block(self, spans: str, given: dict[str, int]) -> None:
-        """Make the spans of the next insert."""
-        self.server.query(f"TRUNCATE TABLE {THEIRS}.block")
-        self.store(THEIRS).command(text("block", database=THEIRS, spans=text(spans)), given)
-
-    def insert_block(self, database: str) -> None:
-        self.store(database).command(text("insert", database=database, blocks=THEIRS))
-
     def optimize(self, database: str) -> None:
         """A partition at a time: no statement may take longer than a client waits."""
         for name, partition in self.store(database).query(text("partitions"), {"database": database}).rows:
@@ -123,11 +111,11 @@ def load(bench: Bench, jobs: int) -> int:
     ratios, first = [], 0
     while first < workflows and time.monotonic() < bench.load_until:
         given = {"first": first, "count": min(BLOCK, workflows - first), "workflows": workflows, "start": now - WEEK}
-        bench.fill_block("spans", {**given, "length": WEEK, "until": now})
+        bench.blocks.make("spans", {**given, "length": WEEK, "until": now})
         pair = {}
         for database in (OURS, THEIRS) if first // BLOCK % 2 else (THEIRS, OURS):
             used, began = cpu_seconds_of(bench.pid), time.perf_counter()
-            bench.insert_block(database)
+            bench.blocks.insert(database)
             pair[database] = time.perf_counter() - began
             took[database] += pair[database]
             cpu[database] += cpu_seconds_of(bench.pid) - used
@@ -218,8 +206,10 @@ def big(bench: Bench, jobs: int, types: int = 5000) -> None:
     start, first = time.time_ns() - jobs * 10**6 - 600 * 10**9, 0
     while first < jobs and not bench.spent():
         count = min(20_000, jobs - first)
-        bench.fill_block("big_workflow", {"first": first, "count": count, "jobs": jobs, "start": start, "types": types})
-        bench.insert_block(BIG)
+        bench.blocks.make(
+            "big_workflow", {"first": first, "count": count, "jobs": jobs, "start": start, "types": types}
+        )
+        bench.blocks.insert(BIG)
         first += count
     figures = {}
     for moment in ("just arrived", "stored"):
@@ -253,10 +243,7 @@ def main() -> None:
     )
     options.add_argument("--keep", type=Path, help="write every figure to this file as soon as it is there")
     given = options.parse_args()
-    there, how = parts.PARTS["clickhouse"]
-    if not there():
-        print(f"scale: skipped, ClickHouse is not there; get it with: {how}")
-        emit("scale", skipped="no clickhouse")
+    if skipped("scale", "clickhouse"):
         return
     jobs = min(given.jobs or (100_000 if given.quick else 1_000_000), 10_000_000)
     big_jobs = given.big_jobs if given.big_jobs is not None else (50_000 if given.quick else 1_000_000)
@@ -271,9 +258,6 @@ def main() -> None:
 def measure(bench: Bench, jobs: int, big_jobs: int) -> None:
     """Load, then ask, while there is time."""
     migrate(bench.store(OURS))
-    bench.server.query(f"CREATE DATABASE {THEIRS}")
-    bench.server.query(text("exporter", database=THEIRS))
-    bench.server.query(text("make_block", database=THEIRS))
     loaded = load(bench, jobs)
     bench.settle(OURS)
     at_rest(bench, loaded)

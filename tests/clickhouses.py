@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING
 
 import parts
 
+from otjobs.store import connect
+from otjobs.store.cluster import find_cluster, migrate_cluster
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from otjobs.store import Store
 
 ENGINE = os.environ.get("OTJOBS_TEST_ENGINE", "newest")
 """The ClickHouse that tests use: `newest`, or `oldest`."""
@@ -132,6 +137,18 @@ def clickhouse_cluster(
     finally:
         for server in everyone:
             server.stop()
+
+
+def hosts(servers: Sequence[ClickHouse]) -> list[str]:
+    """Return the servers as `otjobs migrate --host` takes them."""
+    return [f"127.0.0.1:{server.http_port}" for server in servers]
+
+
+def over_shards(servers: Sequence[ClickHouse], database: str) -> list[Store]:
+    """Make a database over the shards of `pair`, and return it as each server gives it."""
+    first = connect(servers[0].database_url(database))
+    migrate_cluster(first, find_cluster(first, "pair", hosts(servers)))
+    return [first, *(connect(server.database_url(database)) for server in servers[1:])]
 
 
 def empty(store) -> None:

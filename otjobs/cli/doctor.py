@@ -13,6 +13,7 @@ from otjobs.cli.app import json_option, opened, url_option
 from otjobs.cli.screen import Column, Screen
 from otjobs.cli.values import document, duration
 from otjobs.errors import OtjobsError
+from otjobs.store.cluster import shards
 from otjobs.store.lease import LEASE_SECONDS, holder
 from otjobs.store.migrate import applied, migrations
 from otjobs.store.rebuild import TABLES, Run, leftovers, unfinished
@@ -72,7 +73,9 @@ def _schema(store: Store) -> Iterator[tuple[str, ...]]:
     if store.has_table("otel_traces"):
         yield from _spans(store)
     if store.has_table("otjobs_settings"):
-        yield from _rebuilding(store)
+        with shards(store) as databases:
+            for database in databases:
+                yield from _rebuilding(database)
 
 
 def _spans(store: Store) -> Iterator[tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -66,9 +66,10 @@ def rebuild(
       otjobs rebuild --from 2026-11-01 --to 2026-11-03
       otjobs rebuild --from 2026-11-02 --to 2026-11-02 --table minute_rows
     """
-    with opened() as store, shards(store) as databases:
-        for database in databases:
-            refuse_replicated(database, "rebuild")
+    with ExitStack() as stack:
+        store = stack.enter_context(opened())
+        refuse_replicated(store, "rebuild")
+        databases = stack.enter_context(shards(store))
         if abandon:
             for database in databases:
                 give_up(database, take_over=take_over)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,7 +106,7 @@ def shards(store: Store) -> Iterator[list[Store]]:
         yield [store]
         return
     with ExitStack() as stack:
-        yield [stack.enter_context(_host(store, host, cluster.local)) for host in cluster.hosts]
+        yield [stack.enter_context(closing(store.elsewhere(host, cluster.local))) for host in cluster.hosts]
 
 
 def first_replicas(databases: Sequence[Store]) -> list[Store]:
@@ -127,7 +127,7 @@ def databases(store: Store) -> Iterator[list[Store]]:
         return
     with ExitStack() as stack:
         names = (cluster.database, cluster.local)
-        yield [stack.enter_context(_host(store, host, name)) for host in cluster.hosts for name in names]
+        yield [stack.enter_context(closing(store.elsewhere(host, name))) for host in cluster.hosts for name in names]
 
 
 def refuse_replicated(store: Store, what: str) -> None:
@@ -165,7 +165,7 @@ def migrate_cluster(store: Store, cluster: Cluster, *, definer: str = "CURRENT_U
     layout = Layout(definer, everywhere=cluster.database, sharded=True, replicated=cluster.replicated)
     done = set()
     with ExitStack() as stack:
-        hosts = [stack.enter_context(_host(store, host, cluster.local)) for host in cluster.hosts]
+        hosts = [stack.enter_context(closing(store.elsewhere(host, cluster.local))) for host in cluster.hosts]
         for host in hosts:
             _refuse_one_server(host, cluster)
             if cluster.replicated:
@@ -199,15 +199,6 @@ def _definition(view: str) -> str:
 def _run(host: Store, script: str, names: dict[str, str], **more: str) -> None:
     for sql in split(fill(script, **names, **more)):
         host.command(sql)
-
-
-@contextmanager
-def _host(store: Store, host: str, database: str) -> Iterator[Store]:
-    found = store.elsewhere(host, database)
-    try:
-        yield found
-    finally:
-        found.close()
 
 
 def _refuse_one_server(host: Store, cluster: Cluster) -> None:

@@ -44,7 +44,7 @@ def forget(store: Store, label: str, value: str, *, dry: bool = False) -> Forgot
         dry: count, and delete nothing.
 
     Raises:
-        ConfigurationError: that is no label's name.
+        ConfigurationError: that is no label's name, or the database is one replica of several.
         QueryError: the account lacks a right.
     """
     if not _LABEL.fullmatch(label):
@@ -52,9 +52,14 @@ def forget(store: Store, label: str, value: str, *, dry: bool = False) -> Forgot
     cluster = cluster_of(store)
     replicated = bool(cluster and cluster.replicated)
     # The trace that a job ran in may be on another shard than the job.
-    collected = "{database}.forget_attempt_states"
+    collected = f"{store.database}.forget_attempt_states"
     if cluster and store.database == cluster.database:
         collected = f"cluster('{cluster.name}', {cluster.local}.forget_attempt_states)"
+    elif cluster and replicated:
+        raise ConfigurationError(
+            f"{store.database} is one replica, and what it deletes the others delete, too; give the address of the "
+            f"database over all of them, {cluster.database}, in --url"
+        )
     quoted = {"label": label, "value": value.replace("\\", "\\\\").replace("'", "\\'"), "collected": collected}
     with shards(store) as databases:
         # What one replica deletes, the others do, each for itself.
@@ -92,4 +97,4 @@ def _run(store: Store, name: str, **names: str) -> None:
 
 
 def _sql(store: Store, name: str, **names: str) -> str:
-    return fill(statement("forget", name), **names, database=store.database)
+    return fill(statement("forget", name), database=store.database, **names)

@@ -8,18 +8,14 @@ import pytest
 import wire
 from wire import NOW, SECOND, request, span, stored
 
-from otjobs.store import connect
-from otjobs.store.cluster import find_cluster, migrate_cluster
-
 pytestmark = [pytest.mark.collector, pytest.mark.clickhouse]
 JOBS = range(600)
 
 
 def test_nothing_is_lost_or_doubled(tmp_path, collector_binary):
     with clickhouses.clickhouse_cluster(tmp_path / "pair") as servers:
-        store = connect(servers[0].database_url("otjobs"))
-        hosts = [f"127.0.0.1:{server.http_port}" for server in servers]
-        migrate_cluster(store, find_cluster(store, "pair", hosts))
+        store, other = clickhouses.over_shards(servers, "otjobs")
+        other.close()
         over_http = {"OTJOBS_CLICKHOUSE_ENDPOINT": f"http://127.0.0.1:{servers[0].http_port}?dial_timeout=5s"}
         gateway = wire.gateway(collector_binary, tmp_path / "gateway", servers[0], "otjobs", **over_http)
         with wire.running(gateway):

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from model import World, recompute
 
 from otjobs.store import Store, connect
-from otjobs.store.cluster import find_cluster, migrate_cluster, shards
+from otjobs.store.cluster import shards
 from otjobs.store.migrate import migrate
 
 if TYPE_CHECKING:
@@ -88,11 +88,7 @@ class Shards(Bench):
 @pytest.fixture(scope="module")
 def shards_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
     with clickhouses.clickhouse_cluster(tmp_path_factory.mktemp("shards")) as servers:
-        stores = [connect(server.database_url("otjobs")) for server in servers]
-        hosts = [f"127.0.0.1:{server.http_port}" for server in servers]
-        migrate_cluster(stores[0], find_cluster(stores[0], "pair", hosts))
-        stores[1].close()
-        stores[1] = connect(servers[1].database_url("otjobs"))
+        stores = clickhouses.over_shards(servers, "otjobs")
         with shards(stores[0]) as local:
             yield Shards(stores, local)
         for store in stores:

@@ -17,7 +17,6 @@ import pytest
 from expected_rows import EXPECTED, OPEN, OPEN_ENDED, ORDER, PARAMETERS, REPORT, Day, Elapsed
 
 from otjobs.store import connect
-from otjobs.store.cluster import find_cluster, migrate_cluster
 from otjobs.store.migrate import migrate
 from otjobs.store.text import named_query, query_names, statement
 
@@ -133,13 +132,12 @@ def one_database(folder):
 @contextmanager
 def two_shards(folder):
     with clickhouses.clickhouse_cluster(folder) as servers:
-        found = connect(servers[0].database_url("otjobs"))
-        hosts = [f"127.0.0.1:{server.http_port}" for server in servers]
-        migrate_cluster(found, find_cluster(found, "pair", hosts))
+        stores = clickhouses.over_shards(servers, "otjobs")
         for server in servers:
             server.query("SYSTEM STOP VIEWS")
-        yield found
-        found.close()
+        yield stores[0]
+        for found in stores:
+            found.close()
 
 
 @pytest.fixture(scope="module", params=[one_database, two_shards])

@@ -10,6 +10,7 @@ import clickhouses
 import parts
 import pytest
 from click.testing import CliRunner
+from clickhouses import hosts
 from jobs_of import midnight, nanoseconds, span
 
 from otjobs.cli.app import cli
@@ -29,17 +30,11 @@ def servers(tmp_path_factory):
         yield found
 
 
-def hosts(servers):
-    return [f"127.0.0.1:{server.http_port}" for server in servers]
-
-
 @pytest.fixture
 def pair(servers, request):
     """A new database over two shards, as the first host and the second give it."""
     name = request.node.name.removeprefix("test_")[:50]
-    first = connect(servers[0].database_url(name))
-    migrate_cluster(first, find_cluster(first, "pair", hosts(servers)))
-    second = connect(servers[1].database_url(name))
+    first, second = clickhouses.over_shards(servers, name)
     yield first, second
     first.close()
     second.close()
@@ -224,6 +219,8 @@ def test_tables_are_replicated_by_a_real_zookeeper(tmp_path):
             assert store.query("SELECT count() FROM workflows").rows == [(10,)]
             assert store.query("SELECT count() FROM otel_traces").rows == [(30,)]
             assert not store.has_table("forget_workflows")
+        refused = call("forget", "--label", "customer=acme", "--url", servers[0].database_url("otjobs_local"))
+        assert "otjobs_local is one replica, and what it deletes the others delete, too" in refused.output
         refused = call("rebuild", "--url", address)
         assert "otjobs rebuild does not work on replicated tables (otjobs_local) yet" in refused.output
         # When one is killed, the database over all answers still

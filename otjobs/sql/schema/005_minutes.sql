@@ -133,11 +133,7 @@ WHERE versions.version < marks.arrived + toIntervalSecond(60)
 -- The stored rows of the newest version of each minute that is not out of date; what is, is asked once a query.
 CREATE OR REPLACE VIEW {database}.current_minutes
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT * EXCEPT computed_at FROM ({include stored_minutes dirty=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
-WHERE NOT (system = '' AND queue = '' AND job_type = '')
-UNION ALL
-SELECT * FROM ({include minute_figures minutes=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
-WHERE NOT (system = '' AND queue = '' AND job_type = '');
+AS {include current_minutes dirty=(SELECT groupArray(minute) FROM {database}.dirty_minutes)};
 
 -- Makes the minutes that are out of date, those with the oldest versions first, a day of them at a time.
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.minute_rows_mv
@@ -155,13 +151,8 @@ AS SELECT minute, system, queue, job_type, dispatched, dispatch_failed, started,
     rejected, lost, toUInt64(0) AS waiting, toDateTime64(0, 9, 'UTC') AS first_ready,
     arrayMap(x -> if(isNaN(x), NULL, x), queue_quantiles) AS queue_p, arrayMap(x -> if(isNaN(x), NULL, x), run_quantiles) AS run_p,
     queue_seconds_total, run_seconds_total, queue_count, run_count, queue_values, run_values, queue_state, run_state
-FROM
-(
-    -- The rows of `current_minutes`; both halves of this view ask what is out of date as one.
-    SELECT * EXCEPT computed_at FROM ({include stored_minutes dirty=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
-    UNION ALL
-    SELECT * FROM ({include minute_figures minutes=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
-)
+-- As text, not as the view: both halves ask what is out of date as one.
+FROM ({include current_minutes dirty=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
 WHERE dispatched + dispatch_failed + started + succeeded + failed + retried + expired + cancelled + rejected + lost > 0
 UNION ALL
 SELECT arrayJoin(arrayMap(m -> toDateTime(m, 'UTC'), range(toUnixTimestamp(ready_minute), least(toUnixTimestamp(crossed), toUnixTimestamp(now()) + 1), 60))) AS minute,
