@@ -11,12 +11,12 @@ import copy
 import os
 import select
 import signal
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics
 from opentelemetry._logs import get_logger_provider
+from wrapt import register_post_import_hook
 
 from otjobs.errors import guard, warn
 
@@ -120,14 +120,14 @@ def prepare(at_end: Callable[[], None]) -> None:
     """
     global _at_end  # noqa: PLW0603
     _at_end = at_end
-    for name in ("multiprocessing.util", "billiard.util"):
-        util = sys.modules.get(name)
-        if util is None and name.startswith("multiprocessing"):
-            from multiprocessing import util
-        if util is None or name in _anchors:
-            continue
-        _anchors[name] = _Anchor()
-        util.register_after_fork(_anchors[name], _finalizer(util))
+    if not _anchors:
+        for name in ("multiprocessing.util", "billiard.util"):
+            _anchors[name] = _Anchor()
+            register_post_import_hook(_watch, name)
+
+
+def _watch(util: Any) -> None:
+    util.register_after_fork(_anchors[util.__name__], _finalizer(util))
 
 
 def _finalizer(util: Any) -> Callable[[object], None]:

@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-from celery import current_app
-from celery._state import get_current_task
-from celery.backends.base import Backend
-from celery.canvas import _chain, _chord, group, maybe_signature
-from celery.exceptions import Ignore
 from opentelemetry import context as otel_context
 
 from otjobs import job as jobs
@@ -37,6 +32,8 @@ def composite_of(kind: str, *, eager: bool = False) -> Callable[..., Any]:
     """Return the wrapper of a canvas's `apply_async` (or `apply`): its members are one workflow."""
 
     def apply(wrapped: Callable[..., Any], canvas: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from celery.canvas import _chain, _chord, group
+
         if held_together(otel_context.get_current()) or (isinstance(canvas, (group, _chain)) and not canvas.tasks):
             return wrapped(*args, **kwargs)
         # The members of a lazy group are made now, where its generator's own exceptions still reach the caller.
@@ -56,6 +53,9 @@ def count_roots(signature: Any, *, inline: bool = False) -> int:
 
     Run inline, every step of a chain and the body of a chord are published by the caller, too.
     """
+    from celery import current_app
+    from celery.canvas import _chain, _chord, group, maybe_signature
+
     signature = maybe_signature(signature, app=current_app)
     if isinstance(signature, group):
         return sum(count_roots(member, inline=inline) for member in signature.tasks)
@@ -73,6 +73,8 @@ def count_roots(signature: Any, *, inline: bool = False) -> int:
 
 def _polled(app: Any) -> int:
     """Return 1 where the result backend has a job of Celery's own wait for the headers of a chord."""
+    from celery.backends.base import Backend
+
     apply_chord = app.backend.apply_chord
     polled = getattr(apply_chord, "__func__", None) is Backend.apply_chord
     return int(polled and not settings().excludes(UNLOCK))
@@ -93,6 +95,8 @@ def header_runs(request: Any, execution: Execution) -> None:
 
 def body_of(execution: Execution | None, job_id: str) -> tuple[str, tuple[SpanContext, ...]]:
     """Return the group id and known headers of the chord whose body the running job publishes, ('', ()) otherwise."""
+    from celery._state import get_current_task
+
     task = get_current_task()
     request = None if task is None else task.request
     if request is None or request.called_directly:
@@ -125,6 +129,8 @@ def _first_ids(signature: Any) -> Iterator[str]:
 
 def on_replace(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Let the step of a replacement that has the job's id be its next attempt (wrapper of `Task.on_replace`)."""
+    from celery.exceptions import Ignore
+
     execution = None
     with guard("a replaced job could not be followed"):
         execution = execution_in(otel_context.get_current())
@@ -144,6 +150,8 @@ def on_replace(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kw
 
 
 def _continue(signature: Any, execution: Execution) -> None:
+    from celery.canvas import _chain, _chord, group
+
     if isinstance(signature, (_chain, group)):
         for member in signature.tasks:
             _continue(member, execution)

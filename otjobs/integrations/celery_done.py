@@ -11,10 +11,6 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from billiard.common import TERM_SIGNAL
-from billiard.pool import EX_OK, EX_RECYCLE
-from celery.worker import state
-
 from otjobs import job as jobs
 from otjobs import spans
 from otjobs.config import settings
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
 WINDOW_SECONDS: Final = 15.0
 """The longest a span waits in a child: the batch delay (5 s by default) and an export at its timeout (10 s)."""
 MOST: Final = 2048
-_FLUSHED: Final = frozenset({EX_OK, EX_RECYCLE, int(TERM_SIGNAL)})
-"""Exit codes of a child that has sent its spans: the last is billiard's for an unwinding by a terminate signal."""
 _CARRIED: Final = (HEADER, RECEIVED, *W3C, "retries", "eta", "expires", "group")
 
 _done: dict[int, deque[_Done]] = {}
@@ -57,6 +51,8 @@ def request_class(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kw
 
 def _task_ready(request: Any, successful: bool = False, **more: Any) -> None:
     """Remember an attempt that succeeded in a pool child, in place of `celery.worker.state.task_ready`."""
+    from celery.worker import state
+
     if successful:
         with guard("a finished job could not be remembered"):
             remember(request, "success")
@@ -95,11 +91,16 @@ def remember(request: Any, outcome: str, reason: str = "") -> None:
 
 def child_gone(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Report what a child that died took with it (wrapper of `Pool.process_flush_queues`, once for each child)."""
+    from billiard.common import TERM_SIGNAL
+    from billiard.pool import EX_OK, EX_RECYCLE
+
+    # A child that has sent its spans; the last is billiard's exit code for an unwinding by a terminate signal.
+    flushed = {EX_OK, EX_RECYCLE, int(TERM_SIGNAL)}
     result = wrapped(*args, **kwargs)  # reads the last results of the child
     with guard("the last jobs of a killed process could not be reported"):
         process = args[0] if args else next(iter(kwargs.values()))
         finished = _done.pop(process.pid, ())
-        if process.exitcode not in _FLUSHED:
+        if process.exitcode not in flushed:
             oldest = time.monotonic() - WINDOW_SECONDS
             for done in finished:
                 if done.at >= oldest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from celery.utils import uuid
 from opentelemetry import context as otel_context
 
 from otjobs import spans
@@ -38,6 +37,8 @@ _retries: dict[str, dict[str, str]] = {}
 
 def apply(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Trace an inline run (wrapper of `Task.apply`)."""
+    from celery.utils import uuid
+
     with guard("an eager run could not be traced"):
         if not settings().excludes(task.name):
             given = {**dict(zip(_NAMES, args, strict=False)), **kwargs}

@@ -6,7 +6,6 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from celery.exceptions import Reject, Retry
 from opentelemetry import context as otel_context
 
 from otjobs import spans
@@ -141,6 +140,8 @@ def _failed(execution: spans.Execution, task: Any, error: BaseException | None) 
 
 def retry(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Note a limit given to this retry, and a retry that Celery refuses (wrapper of `Task.retry`)."""
+    from celery.exceptions import Reject, Retry
+
     execution = None
     with guard("a retry could not be followed"):
         execution = execution_in(otel_context.get_current())

@@ -1,7 +1,8 @@
 """Celery's gevent and eventlet pools under `opentelemetry-instrument`.
 
 These pools replace the standard library's sockets and locks, which must happen before Celery is imported; its command
-does so first of all. Instrumentors import Celery still earlier, and such a worker then takes jobs and never runs them.
+does so first of all. Instrumentors load their libraries still earlier, and such a worker then takes jobs and never
+runs them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def green_pool(command: Sequence[str]) -> str:
 
 
 def patch_early() -> None:
-    """Replace what the pool replaces, before any instrumentor is loaded (entry point `opentelemetry_pre_instrument`).
+    """Replace what the pool replaces, before any instrumentor is loaded.
 
     gevent cannot be that late, when the SDK's threads run: `celery_launch` has asked for it before the SDK.
     """

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
-from celery.worker import state
 from opentelemetry import context as otel_context
 
 from otjobs import job as jobs
@@ -117,6 +116,8 @@ def reject(wrapped: Callable[..., Any], request: Any, args: tuple[Any, ...], kwa
 
 def unfinished(reason: str = "WorkerTerminate") -> None:
     """Report the attempts that the end of the worker leaves running and that nobody has announced."""
+    from celery.worker import state
+
     for request in tuple(state.active_requests):
         with guard("an unfinished job could not be reported"):
             if not hasattr(request, _END):

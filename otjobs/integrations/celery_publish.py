@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
-from celery.utils import uuid
 from opentelemetry import context as otel_context
 
 from otjobs import job as jobs
@@ -60,6 +59,8 @@ _sending: ContextVar[_Sending | None] = ContextVar("otjobs-celery-sending", defa
 
 def send_task(wrapped: Callable[..., Any], app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Trace one publication (wrapper of `Celery.send_task`)."""
+    from celery.utils import uuid
+
     state = _Sending(app)
     token = _sending.set(state)
     if len(args) <= _TASK_ID_POSITION and not kwargs.get("task_id"):

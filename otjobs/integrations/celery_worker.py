@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
@@ -39,9 +40,8 @@ def pool_starts(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwar
 def child_started(**_: Any) -> None:
     """Note that this is a pool child (signal `worker_process_init`; a solo pool sends it in the main process, too)."""
     with guard("a pool child could not be prepared"):
-        from billiard.process import current_process
-
-        if current_process().name == "MainProcess":
+        billiard = sys.modules.get("billiard.process")
+        if billiard is None or billiard.current_process().name == "MainProcess":
             return
         celery_execute.in_pool_child = True
         # A child forked by the consumer's loop inherits its silence.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
+from celery.utils.dispatch import Signal
 from celery_main_harness import stop
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
@@ -78,16 +81,24 @@ def test_programmatic_in_both_orders(yard, order):
 
 
 def test_uninstrument_restores_everything():
-    from otjobs.integrations.celery import _SIGNALS, _WRAPPED, CeleryInstrumentor
+    from otjobs.integrations.celery import CHANGES, CeleryInstrumentor
+
+    modules = [importlib.import_module(name) for name in CHANGES]
 
     def state():
-        methods = {(owner, name): getattr(owner, name, None) for owner, name, _ in _WRAPPED}
-        return methods, {id(signal): len(signal.receivers) for signal, _ in _SIGNALS}
+        found = {(module.__name__, name): value for module in modules for name, value in vars(module).items()}
+        for (module, owner), value in list(found.items()):
+            if isinstance(value, type):
+                found.update({(module, f"{owner}.{name}"): inner for name, inner in vars(value).items()})
+            elif isinstance(value, Signal):
+                found[module, f"{owner}.receivers"] = len(value.receivers)
+        return found
 
     before = state()
     for _ in range(2):
         CeleryInstrumentor().instrument()
-        assert state()[1] != before[1]
+        changed = {module for (module, name), value in state().items() if before[module, name] is not value}
+        assert changed == set(CHANGES)
         CeleryInstrumentor().uninstrument()
         assert state() == before
 

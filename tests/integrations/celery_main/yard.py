@@ -235,3 +235,10 @@ def counts(self):
     metrics.get_meter("yard").create_counter("yard.counted").add(1)
     time.sleep(0.5)
     log("ended", self.request.id, 1)
+
+
+@task()
+def loaded(self, packages):
+    """Say which modules of these packages this process has loaded."""
+    found = sorted(name for name in list(sys.modules) if name.partition(".")[0] in packages)
+    log("loaded", self.request.id, 1, modules=found)

@@ -1,0 +1,91 @@
+"""Changes to a library's modules, each made when the application imports that module, and not before.
+
+An instrumentation that imports a library decides when its modules are loaded. Tools that replace something inside the
+library later are then too late, because other modules of the library have already taken the original; and every
+process pays for modules that it never uses. So nothing in this package imports a library for the application.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from otjobs.errors import guard
+
+Undo = Callable[[], None]
+Change = Callable[[ModuleType], Undo | None]
+"""Changes a module that has just been imported; returns what takes the change back."""
+Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+"""What wrapt calls in place of a function: (wrapped, instance, args, kwargs)."""
+
+
+class Late:
+    """The changes of one integration.
+
+    Args:
+        changes: module name -> its changes, made in this order.
+    """
+
+    def __init__(self, changes: Mapping[str, Sequence[Change]]) -> None:
+        self._changes = changes
+        self._undo: list[Undo] = []
+        self._active = False
+        self._awaited: set[str] = set()
+        """Modules whose import calls `_imported`; such a call cannot be taken back."""
+
+    def apply(self) -> None:
+        """Change the modules that are there, and each of the others when it is imported."""
+        self._active = True
+        for name in self._changes:
+            if name not in self._awaited:
+                self._awaited.add(name)
+                wrapt.register_post_import_hook(functools.partial(self._imported, name), name)
+
+    def undo(self) -> None:
+        """Take every change back, and make no further ones."""
+        self._active = False
+        while self._undo:
+            with guard("a change to a library could not be taken back"):
+                self._undo.pop()()
+
+    def _imported(self, name: str, module: ModuleType) -> None:
+        self._awaited.discard(name)
+        if not self._active:
+            return
+        for change in self._changes[name]:
+            with guard(f"{name} could not be prepared for tracing"):
+                undo = change(module)
+                if undo is not None:
+                    self._undo.append(undo)
+
+
+def wrap(path: str, wrapper: Wrapper) -> Change:
+    """Return the change that wraps the function at `path` in a module; a version without it is left as it is."""
+
+    def change(module: ModuleType) -> Undo | None:
+        try:
+            owner, name, original = wrapt.resolve_path(module, path)
+        except AttributeError:
+            return None
+        inherited = name not in vars(owner)
+        active = [True]
+        # Where another tool has wrapped the wrapper since, it cannot be taken out: then it does nothing.
+        ours = wrapt.FunctionWrapper(original, wrapper, lambda: active[0])
+        setattr(owner, name, ours)
+
+        def undo() -> None:
+            active[0] = False
+            if vars(owner).get(name) is not ours:
+                return
+            if inherited:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, original)
+
+        return undo
+
+    return change

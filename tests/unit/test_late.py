@@ -1,0 +1,118 @@
+"""Changes to modules are made when the modules are imported, and can be taken back at any time."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+
+from otjobs import errors
+from otjobs.integrations.late import Late, wrap
+
+TEXT = """
+class Base:
+    def inherited(self): return "inherited"
+class Kind(Base):
+    def own(self): return "own"
+    @staticmethod
+    def fixed(): return "fixed"
+def function(): return "function"
+"""
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """The name of a module that is not imported yet."""
+    name = f"late_library_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(TEXT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield name
+    sys.modules.pop(name, None)
+
+
+def marked(wrapped, _, args, kwargs):
+    return "wrapped " + wrapped(*args, **kwargs)
+
+
+PATHS = ("Kind.own", "Kind.fixed", "Kind.inherited", "function")
+
+
+def results(module):
+    kind = module.Kind()
+    return [kind.own(), kind.fixed(), kind.inherited(), module.Base().inherited(), module.function()]
+
+
+PLAIN = ["own", "fixed", "inherited", "inherited", "function"]
+WRAPPED = ["wrapped own", "wrapped fixed", "wrapped inherited", "inherited", "wrapped function"]
+
+
+@pytest.mark.parametrize("imported_before", [True, False])
+def test_a_module_is_changed_whenever_it_is_imported(library, imported_before):
+    late = Late({library: [wrap(path, marked) for path in PATHS]})
+    if imported_before:
+        importlib.import_module(library)
+    late.apply()
+    assert (library in sys.modules) is imported_before
+    module = importlib.import_module(library)
+    assert results(module) == WRAPPED
+    late.undo()
+    assert results(module) == PLAIN
+    assert "inherited" not in vars(module.Kind)
+    late.apply()
+    assert results(module) == WRAPPED
+    late.undo()
+
+
+def test_a_change_that_was_taken_back_before_the_import_is_not_made(library):
+    late = Late({library: [wrap(path, marked) for path in PATHS]})
+    late.apply()
+    late.undo()
+    module = importlib.import_module(library)
+    assert results(module) == PLAIN
+    late.apply()
+    assert results(module) == WRAPPED
+    late.undo()
+
+
+def test_applied_twice_before_the_import_it_is_made_once(library):
+    late = Late({library: [wrap("function", marked)]})
+    late.apply()
+    late.undo()
+    late.apply()
+    assert importlib.import_module(library).function() == "wrapped function"
+    late.undo()
+
+
+def test_under_another_tools_wrapper_it_does_nothing_any_more(library):
+    late = Late({library: [wrap("function", marked)]})
+    late.apply()
+    module = importlib.import_module(library)
+    ours = module.function
+    module.function = lambda: "other " + ours()
+    assert module.function() == "other wrapped function"
+    late.undo()
+    assert module.function() == "other function"
+    late.apply()
+    assert module.function() == "wrapped other function"
+    late.undo()
+
+
+def test_a_version_without_the_function_is_left_as_it_is(library):
+    late = Late({library: [wrap("Kind.nowhere", marked), wrap("Nobody.own", marked), wrap("function", marked)]})
+    before = errors.fault_counts()
+    late.apply()
+    assert importlib.import_module(library).function() == "wrapped function"
+    assert errors.fault_counts() == before
+    late.undo()
+
+
+def test_a_change_that_fails_costs_a_warning_and_no_import(library):
+    def broken(_):
+        raise RuntimeError
+
+    late = Late({library: [broken, wrap("function", marked)]})
+    late.apply()
+    assert importlib.import_module(library).function() == "wrapped function"
+    assert errors.fault_counts()[f"{library} could not be prepared for tracing"] == 1
+    late.undo()
