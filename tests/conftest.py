@@ -31,6 +31,13 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A RabbitMQ server's URL."""
+    with parts.rabbitmq_server(tmp_path_factory.mktemp("rabbitmq")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clickhouses.ClickHouse]:
     """A real ClickHouse server; make a database of your own in it."""
     with clickhouses.clickhouse_server(tmp_path_factory.mktemp("clickhouse")) as server:

@@ -59,6 +59,10 @@ def _bullmq() -> bool:
     return bool(program("node")) and tool("bullmq").modules().exists()
 
 
+def _rabbitmq_clients() -> bool:
+    return tool("rabbitmq_clients").folder().exists()
+
+
 def _zookeeper() -> bool:
     return ZOOKEEPER.exists() and bool(program("java"))
 
@@ -73,13 +77,14 @@ PARTS = {
     "clickhouse-oldest": (_oldest_library, "make services"),
     "collector": (_collector, "make services (needs Go)"),
     "rabbitmq": (lambda: bool(program("rabbitmq-server")), "python tools/services.py rabbitmq"),
+    "rabbitmq-clients": (_rabbitmq_clients, "python tools/services.py rabbitmq-clients"),
     "bullmq": (_bullmq, "python tools/services.py bullmq (needs Node.js)"),
     "zookeeper": (_zookeeper, "python tools/services.py zookeeper (needs Java)"),
     "go": (lambda: bool(program("go")), "install Go 1.25 or newer"),
     "chdb": (_chdb, "pip install 'otjobs[embedded]'"),
 }
 # Too large or too much to ask for `all` to mean them: they fail only when named.
-OPTIONAL = frozenset({"rabbitmq", "bullmq", "zookeeper"})
+OPTIONAL = frozenset({"rabbitmq", "rabbitmq-clients", "bullmq", "zookeeper"})
 
 
 def required(part: str) -> bool:
@@ -253,6 +258,45 @@ def redis_server(folder: Path) -> Iterator[str]:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.stop()
+
+
+@contextmanager
+def rabbitmq_server(folder: Path) -> Iterator[str]:
+    """Run a RabbitMQ server of its own on free loopback ports, and give its URL."""
+    require("rabbitmq")
+    port, between = free_port(), free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
+    (folder / "plugins").write_text("[].\n")
+    environment = {
+        **os.environ,
+        "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}",
+        "HOME": str(folder),  # where it keeps the secret that its tools share
+        "RABBITMQ_NODENAME": f"otjobs-{port}@localhost",
+        "RABBITMQ_MNESIA_BASE": str(folder),
+        "RABBITMQ_LOG_BASE": str(folder),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        "RABBITMQ_DIST_PORT": str(between),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "ERL_EPMD_PORT": str(free_port()),  # a name server of its own, which ends with the session
+    }
+    # The wrapper on the PATH changes to another account, which cannot write here.
+    process = Process(["/usr/lib/rabbitmq/bin/rabbitmq-server"], log=folder / "rabbitmq.log", env=environment)
+
+    def answers() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as wire:
+                wire.sendall(b"AMQP\x00\x00\x09\x01")
+                return bool(wire.recv(8))
+        except OSError:
+            return False
+
+    try:
+        process.wait_ready(answers, seconds=90, what="RabbitMQ")
+        yield f"amqp://guest:guest@127.0.0.1:{port}//"
+    finally:
+        process.stop(20)
 
 
 def collector_binary() -> Path:

@@ -1,7 +1,7 @@
 """`make services`: get every real part this platform offers, and say what is there.
 
 Parts named on the command line are got; without a name: clickhouse, clickhouse-oldest, collector, redis.
-Asked for by name: RabbitMQ and ZooKeeper, which are large, and BullMQ, which needs Node.js
+Asked for by name: RabbitMQ and ZooKeeper, which are large, clients of RabbitMQ, and BullMQ, which needs Node.js
 (`python tools/services.py bullmq`).
 """
 
@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import bullmq
 import clickhouse
 import packages
+import rabbitmq_clients
 
 import collector
 
@@ -26,6 +27,7 @@ PARTS = {
     "clickhouse-oldest": lambda: clickhouse.fetch("oldest"),
     "collector": collector.build,
     "bullmq": bullmq.fetch,
+    "rabbitmq-clients": rabbitmq_clients.fetch,
 }
 
 

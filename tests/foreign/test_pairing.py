@@ -201,7 +201,43 @@ def plain():
     ]
 
 
-HISTORIES = {"celery": celery, "taskiq": taskiq, "bullmq": bullmq, "plain": plain}
+PIKA = "opentelemetry.instrumentation.pika.pika_instrumentor"
+FASTSTREAM = "opentelemetry.instrumentation.faststream"
+BROKER = {"net.peer.name": "127.0.0.1"}
+
+
+def rabbitmq():
+    """Clients of RabbitMQ, as captured: two spans for one publication, ids that only the run tells, a batch, a redelivery."""
+    outer, inner, early, create, publish, batch, one, two, twice = (new_id() for _ in range(9))
+    key = {"messaging.rabbitmq.destination.routing_key": "fsq"}
+    return [
+        # pika: one PRODUCER span inside of the other, and the inner one's context travels.
+        message("Producer", "", 0, 0.2, queue="pk", span_id=outer, trace=trace(40), scope=PIKA, more=BROKER),
+        message(
+            "Producer", "", 0.1, 0.2, queue="pk", span_id=inner, parent=outer, trace=trace(40), scope=PIKA, more=BROKER
+        ),
+        message("Consumer", "receive", 1, 2, queue="pk", parent=inner, trace=trace(40), scope=PIKA, more=BROKER),
+        message("Producer", "", 3, 3.2, queue="pk", message_id="m1", span_id=early, trace=trace(41), scope=PIKA),
+        message("Producer", "", 3.1, 3.2, queue="pk", message_id="m1", parent=early, trace=trace(41), scope=PIKA),
+        # aio-pika: the id is made after the publication's span began; `exchange,key`.
+        message("Producer", "", 10, 10.1, queue=",aio", span_id=twice, trace=trace(42), scope="opentelemetry.instrumentation.aio_pika"),
+        *(
+            message("Consumer", "receive", start, start + 1, queue="aio", message_id="ff97", parent=twice, trace=trace(42), scope="opentelemetry.instrumentation.aio_pika")
+            for start in (11, 13)
+        ),
+        # FastStream: the outer one's context travels.
+        message("Producer", "create", 20, 20.1, queue="", span_id=create, trace=trace(43), scope=FASTSTREAM, more=key),
+        message("Producer", "publish", 20.1, 20.2, queue="", span_id=publish, parent=create, trace=trace(43), scope=FASTSTREAM, more=key),
+        message("Consumer", "process", 21, 23, queue="", message_id="15b7", parent=create, trace=trace(43), scope=FASTSTREAM, more=key),
+        # Several messages created inside of one sending.
+        message("Producer", "send", 30, 31, queue="many", span_id=batch, trace=trace(44)),
+        message("Producer", "create", 30.1, 30.1, queue="many", message_id="b1", span_id=one, parent=batch, trace=trace(44)),
+        message("Producer", "create", 30.2, 30.2, queue="many", message_id="b2", span_id=two, parent=batch, trace=trace(44)),
+        message("Consumer", "process", 32, 33, queue="many", message_id="b1", parent=one, trace=trace(44)),
+    ]  # fmt: skip
+
+
+HISTORIES = {"rabbitmq": rabbitmq, "celery": celery, "taskiq": taskiq, "bullmq": bullmq, "plain": plain}
 
 
 def figures(store):
@@ -235,3 +271,21 @@ def test_any_delivery_gives_what_one_gives(store, name):
         for batch in delivery(spans, random.Random(name)):
             store.insert_spans(batch)
         assert figures(store) == expected, delivery.__name__
+
+
+def test_clients_of_rabbitmq(store):
+    store.insert_spans(rabbitmq())
+    rows = store.query(
+        "SELECT job_id, queue, enqueued_at, state, attempts, queue_seconds, run_seconds FROM jobs ORDER BY enqueued_at"
+    ).rows
+    found = [(*row[:2], row[2].timestamp() - T // S, *row[3:]) for row in rows]
+    outer = found[0][0]
+    assert len(outer) == 16  # no id anywhere: that of the publication's span
+    assert found == [
+        (outer, "pk", 0.0, "succeeded", 1, 1.0, 1.0),
+        ("m1", "pk", 3.0, "waiting", 0, None, None),
+        ("ff97", "aio", 10.0, "succeeded", 1, 1.0, 3.0),
+        ("15b7", "fsq", 20.0, "succeeded", 1, 1.0, 2.0),
+        ("b1", "many", pytest.approx(30.1), "succeeded", 1, pytest.approx(1.9), 1.0),
+        ("b2", "many", pytest.approx(30.2), "waiting", 0, None, None),
+    ]  # fmt: skip

@@ -89,12 +89,14 @@ FROM
                     (
                         SELECT *,
                             maxIf(message_id, role = 1) OVER from_publication AS published_id,
+                            minIf(message_id, role = 2 AND message_id != '') OVER from_publication AS run_id,
                             maxIf(attempt, role = 1) OVER from_publication AS published_attempt,
                             sum(1 + (verdict != '')) OVER (PARTITION BY workflow_id) AS spans_known,
                             -- Ids count per queue in BullMQ.
                             (workflow_id, toString(system), if(system = 'bullmq', toString(queue), ''),
                                 multiIf(message_id != '', message_id, published_id != '', published_id,
-                                    publication != '' AND NOT maxIf(batch, role = 1) OVER from_publication, publication, span_id)) AS job,
+                                    -- A client may choose the id after the publication's span began: its run tells it.
+                                    publication != '' AND NOT maxIf(batch, role = 1) OVER from_publication, if(run_id != '', run_id, publication), span_id)) AS job,
                             message_id != '' OR maxIf(role, role = 1) OVER from_publication = 1 AS is_sure,
                             toUInt16(multiIf(
                                 attempt > 0, attempt,
@@ -102,8 +104,7 @@ FROM
                                 published_attempt > 0, published_attempt,
                                 system = 'taskiq', greatest(retries, 1),
                                 1)) AS told
-                        FROM ({include foreign_traces fresh={fresh}})
-                        WHERE role > 0
+                        FROM ({include foreign_publications fresh={fresh}})
                         WINDOW from_publication AS (PARTITION BY workflow_id, system, publication)
                     )
                     WINDOW place AS (PARTITION BY workflow_id, if(role = 1, parent_span_id, span_id))

@@ -68,8 +68,13 @@ AS WITH
     SpanAttributes AS a,
     toDateTime64(0, 9, 'UTC') AS never,
     -- Instrumentations of RabbitMQ clients whose `receive` span is open while the handler runs.
-    operation = 'receive' AND (ScopeName = 'opentelemetry.instrumentation.aio_pika'
-        OR (ScopeName = 'opentelemetry.instrumentation.pika' AND a['net.peer.name'] != '')) AS handles,
+    -- (pika's tracer has the name of a module inside its package.)
+    operation = 'receive' AND (startsWith(ScopeName, 'opentelemetry.instrumentation.aio_pika')
+        OR (startsWith(ScopeName, 'opentelemetry.instrumentation.pika') AND a['net.peer.name'] != '')) AS handles,
+    -- A RabbitMQ client that publishes through an exchange knows no queue: aio-pika says `exchange,key`, FastStream has the
+    -- key beside an empty name. The default exchange has no name, and its key is the queue.
+    if(startsWith(ScopeName, 'opentelemetry.instrumentation.aio_pika') AND startsWith(destination, ','), substring(destination, 2), destination) AS chosen,
+    coalesce(nullIf(a['messaging.destination.name'], ''), a['messaging.destination']) AS destination,
     least(greatest(toUnixTimestamp64Nano(Timestamp), toInt64(86400000000000)), toInt64(4291747200000000000)) AS start_ns,
     start_ns + if(Duration > 315360000000000000, 0, toInt64(Duration)) AS end_ns,
     fromUnixTimestamp64Nano(start_ns, 'UTC') AS span_start,
@@ -89,7 +94,7 @@ SELECT
     max(if(its_role = 1, ParentSpanId, '')) AS parent_span_id,
     max(if(source.1 = '' OR source.1 = TraceId, '', TraceId)) AS trace_id,
     max(if(library != '', library, a['messaging.system'])) AS system,
-    max(coalesce(nullIf(a['bullmq.queue.name'], ''), nullIf(a['messaging.destination.name'], ''), a['messaging.destination'])) AS queue,
+    max(coalesce(nullIf(a['bullmq.queue.name'], ''), nullIf(chosen, ''), a['messaging.rabbitmq.destination.routing_key'])) AS queue,
     max(multiIf(library = 'celery', a['celery.task_name'], library = 'taskiq', a['taskiq.task_name'], library = 'bullmq', a['bullmq.job.name'], '')) AS job_type,
     max(multiIf(length(sources) > 1, '', library = 'bullmq', a['bullmq.job.id'], a['messaging.message.id'] != '', a['messaging.message.id'], a['messaging.message_id'])) AS message_id,
     max(if(its_role = 0, never, span_start)) AS began,
@@ -136,7 +141,9 @@ FROM
     FROM {database}.foreign_candidates
 )
 WHERE ((SpanKind = 'Internal' AND a['bullmq.queue.operation'] IN ('complete', 'fail', 'retry', 'delay') AND ParentSpanId != '')
-        OR (SpanKind = 'Producer' AND (library != '' OR (a['messaging.system'] != '' AND operation IN ('send', 'publish', 'create', ''))))
+        -- Each tick of a BullMQ job scheduler has an `add` of its own, in a trace of its own, and all their runs lie in the
+        -- trace of the first: a tick is known by its run.
+        OR (SpanKind = 'Producer' AND a['bullmq.job.scheduler.id'] = '' AND (library != '' OR (a['messaging.system'] != '' AND operation IN ('send', 'publish', 'create', ''))))
         OR (SpanKind = 'Consumer' AND (library != '' OR (a['messaging.system'] != '' AND (operation IN ('process', 'deliver') OR handles)))))
 GROUP BY workflow_id, span_id, target;
 
