@@ -1,7 +1,7 @@
 """Fetch clients of RabbitMQ with their OpenTelemetry instrumentations for the tests; a second run is a no-op.
 
-They lie in a folder of their own: their instrumentations ask for exact versions of OpenTelemetry, which may not be those
-that otjobs is developed with. They run with those all the same.
+They lie in a folder of their own: their instrumentations ask for exact versions of OpenTelemetry, which may not be
+those that otjobs is developed with. They run with those all the same.
 """
 
 from __future__ import annotations
