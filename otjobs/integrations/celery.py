@@ -15,6 +15,8 @@ from otjobs.integrations import (
     celery_execute,
     celery_observe,
     celery_publish,
+    celery_replace,
+    celery_told,
     celery_unreadable,
     celery_worker,
 )
@@ -53,9 +55,10 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "celery.app.task": (
         wrap("Task.apply", celery_eager.apply),
         wrap("Task.retry", celery_execute.retry),
-        wrap("Task.on_replace", celery_canvas.on_replace),
+        wrap("Task.on_replace", celery_replace.on_replace),
     ),
     "celery.beat": (wrap("Scheduler.apply_async", celery_publish.beat_apply_async),),
+    "celery.backends.base": (wrap("Backend.chord_error_from_stack", celery_replace.chord_failed),),
     "celery.canvas": tuple(
         wrap(f"{canvas}.{call}", celery_canvas.composite_of(kind, eager=call == "apply"))
         for kind, canvas in (("group", "group"), ("chain", "_chain"), ("chord", "_chord"))
@@ -81,7 +84,10 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "celery.concurrency.prefork": (wrap("TaskPool.on_start", celery_worker.pool_starts),),
     "celery.worker.strategy": (wrap("create_request_cls", celery_done.request_class),),
     "celery.concurrency.asynpool": (wrap("AsynPool.process_flush_queues", celery_done.child_gone),),
-    "billiard.pool": (wrap("Pool.process_flush_queues", celery_done.child_gone),),
+    "billiard.pool": (
+        wrap("Pool.process_flush_queues", celery_done.child_gone),
+        wrap("Worker.prepare_result", celery_told.prepare_result),
+    ),
 }
 _changes = Late(CHANGES)
 

@@ -1,4 +1,4 @@
-"""Celery's canvases: groups, chains and chords as one workflow, chord bodies, replaced tasks."""
+"""Celery's canvases: groups, chains and chords as one workflow, chord bodies."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 
-from otjobs import job as jobs
 from otjobs.carrier import MAX_LINKS
 from otjobs.composites import composite
 from otjobs.config import settings
 from otjobs.errors import guard
-from otjobs.inherit import execution_in, held_together
-from otjobs.integrations.celery_message import CONTINUES, HEADER
+from otjobs.inherit import held_together
+from otjobs.integrations.celery_replace import UNLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from otjobs.spans import Execution
 
-UNLOCK: Final = "celery.chord_unlock"
 _MAX_CHORDS: Final = 1000
 _headers: OrderedDict[str, dict[str, SpanContext]] = OrderedDict()
 """The attempts of chord headers that this process ran: group id -> job id -> execute span."""
@@ -125,47 +123,3 @@ def _first_ids(signature: Any) -> Iterator[str]:
             yield from _first_ids(member)
     else:
         yield str((signature.get("options") or {}).get("task_id") or "")
-
-
-def on_replace(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Let the step of a replacement that has the job's id be its next attempt (wrapper of `Task.on_replace`)."""
-    from celery.exceptions import Ignore
-
-    execution = None
-    with guard("a replaced job could not be followed"):
-        execution = execution_in(otel_context.get_current())
-        if execution is not None and execution.job.job_id == task.request.id:
-            _continue(args[0] if args else kwargs["sig"], execution)
-        else:
-            execution = None
-    try:
-        result = wrapped(*args, **kwargs)
-    except Ignore:  # published
-        if execution is not None:
-            execution.set_outcome("retry")
-        raise
-    if execution is not None:
-        execution.set_outcome("retry")
-    return result
-
-
-def _continue(signature: Any, execution: Execution) -> None:
-    from celery.canvas import _chain, _chord, group
-
-    if isinstance(signature, (_chain, group)):
-        for member in signature.tasks:
-            _continue(member, execution)
-    elif isinstance(signature, _chord):
-        _continue(signature.body, execution)
-    elif signature["options"].get("task_id") == execution.job.job_id:
-        carrier = {**execution.next_carrier(identity=False), CONTINUES: execution.job.job_id}
-        signature["options"]["headers"] = {**(signature["options"].get("headers") or {}), HEADER: carrier}
-
-
-def continued(carrier: dict[str, str], due_at: int | None) -> dict[str, str]:
-    """Return the carrier that a canvas kept for a replaced job, as published now."""
-    found = {key: value for key, value in carrier.items() if key not in (CONTINUES, "due_at")}
-    found["published_at"] = str(jobs.now())
-    if due_at is not None:
-        found["due_at"] = str(due_at)
-    return found

@@ -9,22 +9,29 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from wrapt import wrap_function_wrapper
 
 from otjobs import job as jobs
 from otjobs import spans
+from otjobs.carrier import parse_traceparent
 from otjobs.config import settings
 from otjobs.errors import guard
-from otjobs.integrations import celery_execute
-from otjobs.integrations.celery_message import HEADER, RECEIVED, W3C
+from otjobs.inherit import Passage, with_execution
+from otjobs.integrations import celery_execute, celery_outcome, celery_replace, celery_told
+from otjobs.integrations.celery_message import HEADER, RECEIVED, W3C, WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 WINDOW_SECONDS: Final = 15.0
 """The longest a span waits in a child: the batch delay (5 s by default) and an export at its timeout (10 s)."""
 MOST: Final = 2048
-_CARRIED: Final = (HEADER, RECEIVED, *W3C, "retries", "eta", "expires", "group")
+_CARRIED: Final = (HEADER, RECEIVED, WAITING, *W3C, "retries", "eta", "expires", "group")
 
 _done: dict[int, deque[_Done]] = {}
 
@@ -32,58 +39,91 @@ _done: dict[int, deque[_Done]] = {}
 class _Done:
     """A finished attempt, seen like a task request, without its arguments."""
 
-    def __init__(self, request: Any, outcome: str, reason: str) -> None:
+    def __init__(self, request: Any, ending: celery_outcome.Ending, *, stops: bool) -> None:
         known = request.request_dict
         self.headers = {key: known[key] for key in _CARRIED if key in known}
-        self.name, self.id, self.hostname = request.name, request.id, request.hostname
+        self.name, self.id, self.hostname = request.task.name, request.id, request.hostname
         self.delivery_info = request.delivery_info
         self.started_at = int(request.time_start * 1e9)
         self.ended_at = jobs.now()
         self.at = time.monotonic()
-        self.outcome, self.reason = outcome, reason
+        self.ending, self.stops = ending, stops
 
 
 def request_class(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Let a task's requests say when they are done (wrapper of the worker strategy's `create_request_cls`)."""
-    kwargs.setdefault("task_ready", _task_ready)
-    return wrapped(*args, **kwargs)
+    """Let a task's requests hear how they ended (wrapper of the worker strategy's `create_request_cls`)."""
+    found = wrapped(*args, **kwargs)
+    with guard("the ends of jobs in pool processes could not be followed"):
+        wrap_function_wrapper(found, "on_success", _on_success)
+    return found
 
 
-def _task_ready(request: Any, successful: bool = False, **more: Any) -> None:
-    """Remember an attempt that succeeded in a pool child, in place of `celery.worker.state.task_ready`."""
-    from celery.worker import state
+def _on_success(wrapped: Callable[..., Any], request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Take what the process that ran the attempt says of it (wrapper of `Request.on_success`, raised or not)."""
+    told = None
+    with guard("the end of a job could not be heard"):
+        name, value = ("", args[0]) if args else next(iter(kwargs.items()))
+        told, value = celery_told.hear(request.id, value)
+        args, kwargs = ((value, *args[1:]), kwargs) if args else ((), {**kwargs, name: value})
+        if isinstance(value, tuple) and len(value) == 3:
+            _note(request, told, *value)
+    with _speaking_for(request, told):
+        return wrapped(*args, **kwargs)
 
-    if successful:
-        with guard("a finished job could not be remembered"):
-            remember(request, "success")
-    state.task_ready(request, successful=successful, **more)
 
-
-def remember_raised(request: Any, exc_info: Any) -> None:
-    """Remember an attempt that raised in a pool child."""
-    error = getattr(exc_info, "exception", None)
-    error = getattr(error, "exc", error)
-    reason = type(error).__name__
-    if reason == "Retry":
-        cause = getattr(error, "exc", None)
-        remember(request, "retry", reason if cause is None else type(cause).__name__)
-    elif reason == "Reject":
-        remember(request, "retry" if getattr(error, "requeue", False) else "rejected", reason)
-    elif reason == "Ignore":
-        remember(request, "success")
+def _note(request: Any, told: celery_told.Told | None, failed: object, result: Any, runtime: Any) -> None:
+    if told is not None:
+        remember(request, told.ending, stops=told.stops)
+    elif failed:
+        return  # of a job that the child does not trace
+    elif result is None and runtime is None:
+        _not_run(request)
     else:
-        remember(request, "failure", reason)
+        remember(request, celery_outcome.SUCCESS)
 
 
-def remember(request: Any, outcome: str, reason: str = "") -> None:
+def _not_run(request: Any) -> None:
+    """Report an attempt that Celery ended without running the task, and without a signal."""
+    name = request.task.name
+    if settings().excludes(celery_replace.original_type(request, name)):
+        return
+    carrier, job = celery_execute.read(request, name, request.id)
+    if request.delivery_info.get("redelivered"):  # it had succeeded before (`worker_deduplicate_successful_tasks`)
+        started_at = int(request.time_start * 1e9) if request.time_start else jobs.now()
+        spans.ended_elsewhere(job, carrier, "success", started_at=started_at)
+    else:  # arguments that are none
+        spans.ended_elsewhere(job, carrier, "rejected", error_type="InvalidTaskError", dead_letter=True)
+        celery_replace.ended(request, "rejected", "InvalidTaskError")
+
+
+@contextmanager
+def _speaking_for(request: Any, told: celery_told.Told | None) -> Iterator[None]:
+    """Let what Celery publishes at the end of a job that another process ran be that attempt's children."""
+    token = None
+    with guard("the end of a job could not be followed"):
+        span = None if told is None else parse_traceparent(told.traceparent)
+        if told is not None and span is not None:
+            carrier, job = celery_execute.read(request, request.task.name, request.id)
+            context = trace.set_span_in_context(trace.NonRecordingSpan(span), carrier.context)
+            token = otel_context.attach(with_execution(context, Passage(job, told.workflow_id)))
+    try:
+        yield
+    finally:
+        if token is not None:
+            otel_context.detach(token)
+
+
+def remember(request: Any, ending: celery_outcome.Ending, *, stops: bool = False) -> None:
     """Keep the end of an attempt for as long as its span may still be in the child."""
     pid = request.worker_pid
-    if pid is None or pid == os.getpid() or not request.time_start or settings().excludes(request.name):
+    if pid is None or pid == os.getpid() or not request.time_start:
+        return
+    if settings().excludes(celery_replace.original_type(request, request.task.name)):
         return
     found = _done.get(pid)
     if found is None:
         found = _done[pid] = deque(maxlen=MOST)
-    done = _Done(request, outcome, reason)
+    done = _Done(request, ending, stops=stops)
     found.append(done)
     while found[0].at < done.at - WINDOW_SECONDS:
         found.popleft()
@@ -91,16 +131,11 @@ def remember(request: Any, outcome: str, reason: str = "") -> None:
 
 def child_gone(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Report what a child that died took with it (wrapper of `Pool.process_flush_queues`, once for each child)."""
-    from billiard.common import TERM_SIGNAL
-    from billiard.pool import EX_OK, EX_RECYCLE
-
-    # A child that has sent its spans; the last is billiard's exit code for an unwinding by a terminate signal.
-    flushed = {EX_OK, EX_RECYCLE, int(TERM_SIGNAL)}
     result = wrapped(*args, **kwargs)  # reads the last results of the child
     with guard("the last jobs of a killed process could not be reported"):
         process = args[0] if args else next(iter(kwargs.values()))
         finished = _done.pop(process.pid, ())
-        if process.exitcode not in flushed:
+        if not _has_flushed(process.exitcode):
             oldest = time.monotonic() - WINDOW_SECONDS
             for done in finished:
                 if done.at >= oldest:
@@ -108,14 +143,25 @@ def child_gone(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwarg
     return result
 
 
+def _has_flushed(exit_code: int | None) -> bool:
+    """Tell whether a child has sent its spans: the last code is billiard's for an unwinding by a terminate signal."""
+    from billiard.common import TERM_SIGNAL
+    from billiard.pool import EX_OK, EX_RECYCLE
+
+    return exit_code in (EX_OK, EX_RECYCLE, int(TERM_SIGNAL))
+
+
 def _report(done: _Done) -> None:
     carrier, job = celery_execute.read(done, done.name, done.id)
     spans.ended_elsewhere(
         job,
         carrier,
-        done.outcome,
-        error_type=done.reason,
+        done.ending.outcome,
+        error_type=done.ending.error_type,
         started_at=done.started_at,
         ended_at=done.ended_at,
-        dead_letter=done.outcome == "rejected",
+        dead_letter=done.ending.dead_letter,
+        expected=done.ending.expected,
     )
+    if done.stops:
+        celery_replace.ended(done, done.ending.outcome, done.ending.error_type)

@@ -12,8 +12,15 @@ from otjobs import spans
 from otjobs.carrier import Carrier, decode
 from otjobs.config import settings
 from otjobs.errors import guard
-from otjobs.inherit import execution_in, passage
-from otjobs.integrations import celery_canvas, celery_eager
+from otjobs.inherit import passage
+from otjobs.integrations import (
+    celery_batch,
+    celery_canvas,
+    celery_eager,
+    celery_outcome,
+    celery_replace,
+    celery_told,
+)
 from otjobs.integrations.celery_message import (
     HEADER,
     PASSING,
@@ -25,15 +32,17 @@ from otjobs.integrations.celery_message import (
     queue_of_binding,
     timestamp,
 )
+from otjobs.integrations.celery_outcome import RUN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from otjobs.job import Job
 
 _RUNNING: Final = "otjobs_execution"
+_EXC_POSITION: Final = 2
 _MAX_RETRIES_POSITION: Final = 6
-"""Where `Task.retry(args, kwargs, exc, throw, eta, countdown, max_retries)` has its limit."""
+"""Where `Task.retry(args, kwargs, exc, throw, eta, countdown, max_retries)` has its cause and its limit."""
 
 in_pool_child = False
 """True in the child processes of a prefork pool."""
@@ -76,101 +85,140 @@ def _queue(delivery: Any, carrier: Carrier) -> str:
     return carrier.queue if found == key and carrier.queue else found
 
 
-def prerun(task_id: str = "", task: Any = None, **_: Any) -> None:
+class _Running:
+    """What a task request keeps from `task_prerun` to `task_postrun`."""
+
+    __slots__ = ("executions", "outer", "token")
+
+    def __init__(self, executions: Sequence[spans.Execution] = (), token: Any = None) -> None:
+        self.executions = executions
+        """One; none of a job that is left untraced; those of all messages of a batch."""
+        self.token = token
+        self.outer = sys.exc_info()[1]
+        """An exception that is handled around the run, which is not the run's."""
+
+
+def prerun(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> None:
     """Start the execute span and make it current (signal `task_prerun`)."""
     with guard("an execution could not be traced"):
         request = task.request
-        if settings().excludes(task.name):
+        request.__dict__[RUN] = celery_outcome.Run(in_child=in_pool_child)
+        messages = celery_batch.messages(request, args)
+        if messages:
+            request.__dict__[_RUNNING] = _Running(_start_batch(messages, task))
+            return
+        if settings().excludes(celery_replace.original_type(request, task.name)):
             carried = header(request, PASSING) or header(request, HEADER)
-            if carried is not None:
-                request.__dict__[_RUNNING] = otel_context.attach(passage(carried))
+            token = None if carried is None else otel_context.attach(passage(carried))
+            request.__dict__[_RUNNING] = _Running(token=token)
             return
         carrier, job = read(request, task.name, task_id)
         if job.max_attempts is None:
             job.max_attempts = max_attempts(task)
         execution = spans.Execution(job, carrier, cpu=_has_own_thread())
         execution.activate()
-        request.__dict__[_RUNNING] = execution
+        request.__dict__[_RUNNING] = _Running((execution,))
         celery_canvas.header_runs(request, execution)
+
+
+def _start_batch(messages: Sequence[Any], task: Any) -> list[spans.Execution]:
+    """Start an attempt for each message; what the run dispatches belongs to the first."""
+    started = []
+    for message in messages:
+        if not settings().excludes(celery_replace.original_type(message, task.name)):
+            carrier, job = read(message, task.name, message.id)
+            started.append(spans.Execution(job, carrier, cpu=False))
+    for execution in reversed(started):
+        execution.activate()
+        if execution is not started[0]:
+            execution.deactivate()
+    return started
 
 
 def postrun(task: Any = None, retval: Any = None, state: str | None = None, **_: Any) -> None:
     """End the execute span with what became of the attempt (signal `task_postrun`)."""
     with guard("an execution could not be ended"):
-        execution = task.request.__dict__.pop(_RUNNING, None)
-        if not isinstance(execution, spans.Execution):
-            if execution is not None:
-                otel_context.detach(execution)
+        request = task.request
+        running = request.__dict__.pop(_RUNNING, None)
+        if running is None:
             return
+        if running.token is not None:
+            otel_context.detach(running.token)
+        flying = sys.exc_info()[1]
+        if flying is running.outer:
+            flying = None
         error = retval if isinstance(retval, BaseException) else None
-        if state is None:
-            _unwound(execution, task)
-        elif state == "RETRY":
-            if task.request.is_eager:
-                celery_eager.retry_follows(execution)
-            cause = getattr(error, "exc", None)
-            known = cause if isinstance(cause, BaseException) else None
-            execution.set_outcome("retry", error=known, error_type="" if known is not None else "Retry")
-            execution.end()
-        elif state == "REJECTED":
-            # A message that was acknowledged before the run cannot go back.
-            requeued = bool(getattr(error, "requeue", False) and task.acks_late and not task.request.is_eager)
-            outcome = "retry" if requeued else "rejected"
-            execution.set_outcome(outcome, error_type="Reject", dead_letter=not requeued)
-            execution.end()
-        elif state == "FAILURE":
-            _failed(execution, task, error)
-        else:
-            execution.dead_letter = False  # a refused retry that the task got over
-            execution.end("success")
+        run: celery_outcome.Run = request.__dict__.pop(RUN)
+        ending = None
+        for execution in running.executions:
+            ending = _end(execution, task, run, state, error, flying)
+        if not running.executions:
+            run.republished = run.republished or run.retried
+            ending = celery_outcome.of_run(task, run, state, error, flying)
+        if ending is None or len(running.executions) > 1:
+            return
+        if state == "SUCCESS" and ending == celery_outcome.SUCCESS:
+            celery_told.say_nothing()
+            return
+        stops = ending.final and (state != "SUCCESS" or flying is not None)
+        if stops:
+            celery_replace.ended(request, ending.outcome, ending.error_type)
+        for execution in running.executions:
+            celery_told.say(execution, ending, stops=stops)
 
 
-def _failed(execution: spans.Execution, task: Any, error: BaseException | None) -> None:
-    if execution.outcome == "retry":  # it published its next attempt before
-        execution.set_outcome("retry", error=error)
-        execution.end()
-        return
-    most = execution.job.max_attempts
-    if most is not None and 1 < most <= (task.request.retries or 0) + 1:
-        execution.dead_letter = True
-    throws: Any = getattr(task, "throws", None) or ()
-    expected = isinstance(error, tuple(throws) if isinstance(throws, list) else throws)
-    execution.end("failure", error=error, error_type="" if error else "Failure", expected=expected)
+def _end(
+    execution: spans.Execution,
+    task: Any,
+    run: celery_outcome.Run,
+    state: str | None,
+    error: BaseException | None,
+    flying: BaseException | None,
+) -> celery_outcome.Ending | None:
+    """End an attempt and return how; None where that is left to the main process."""
+    run.republished = run.republished or execution.outcome == "retry"
+    run.max_attempts = execution.job.max_attempts
+    if in_pool_child and state is None and not run.republished and not isinstance(flying, Exception):
+        # Torn down by a hard time limit, by a revocation or by the task itself: only the main process knows which.
+        execution.abandon()
+        return None
+    ending = celery_outcome.of_run(task, run, state, error, flying)
+    if ending.outcome == "retry" and not run.republished and task.request.is_eager:
+        celery_eager.retry_follows(execution)
+    if ending == celery_outcome.SUCCESS:
+        execution.dead_letter = False
+        execution.end("success")  # unless the task itself has said otherwise
+        return celery_outcome.Ending(execution.outcome or "success", execution.error_type)
+    execution.set_outcome(
+        ending.outcome, error=ending.error, error_type=ending.error_type, dead_letter=ending.dead_letter
+    )
+    execution.end(expected=ending.expected)
+    return ending
 
 
 def retry(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Note a limit given to this retry, and a retry that Celery refuses (wrapper of `Task.retry`)."""
-    from celery.exceptions import Reject, Retry
-
-    execution = None
+    """Note a limit given to this retry, its cause, and whether Celery refuses it (wrapper of `Task.retry`)."""
+    run = None
     with guard("a retry could not be followed"):
-        execution = execution_in(otel_context.get_current())
-        if execution is not None and execution.job.job_id != task.request.id:
-            execution = None
+        run = task.request.__dict__.get(RUN)
         limit = kwargs.get("max_retries", args[_MAX_RETRIES_POSITION] if len(args) > _MAX_RETRIES_POSITION else None)
-        if execution is not None and limit is not None:
-            execution.limit_attempts(int(limit) + 1)
+        running = task.request.__dict__.get(_RUNNING)
+        if running is not None and limit is not None:
+            for execution in running.executions:
+                execution.limit_attempts(int(limit) + 1)
+        if run is not None:
+            given = kwargs.get("exc", args[_EXC_POSITION] if len(args) > _EXC_POSITION else None)
+            run.cause = given if isinstance(given, BaseException) else None
     try:
-        return wrapped(*args, **kwargs)
-    except (Retry, Reject):
+        result = wrapped(*args, **kwargs)
+    except BaseException as error:
+        if run is not None:
+            kind = type(error).__name__
+            run.retried, run.refused = kind == "Retry", kind not in ("Retry", "Reject")
         raise
-    except BaseException:
-        if execution is not None:
-            execution.dead_letter = True
-        raise
-
-
-def _unwound(execution: spans.Execution, task: Any) -> None:
-    """End an attempt that raised past Celery's own handling, such as with its result backend down.
-
-    A pool child is torn down by a hard time limit, by a revocation, or by the task itself; only the main process knows
-    which, and reports it.
-    """
-    error = sys.exc_info()[1]
-    if in_pool_child and not isinstance(error, Exception):
-        execution.abandon()
-        return
-    _failed(execution, task, error)
+    if run is not None:
+        run.retried = True
+    return result
 
 
 @functools.cache

@@ -10,8 +10,8 @@ HEADER: Final = "otjobs"
 PASSING: Final = "otjobs_passing"
 """The carrier of an untraced job: that of the job above it."""
 RECEIVED: Final = "otjobs_received_at"
-CONTINUES: Final = "continues"
-"""In a carrier inside a canvas: the id of the job whose next attempt this is."""
+WAITING: Final = "otjobs_waiting"
+"""The carriers of the replaced jobs that go on after this message, by job id."""
 W3C: Final = ("traceparent", "tracestate", "baggage")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _queues: dict[tuple[str, str], str] = {}

@@ -16,11 +16,13 @@ from otjobs import job as jobs
 from otjobs import spans
 from otjobs.config import settings
 from otjobs.errors import guard
-from otjobs.integrations import celery_done, celery_execute
+from otjobs.integrations import celery_execute, celery_outcome, celery_replace
 from otjobs.integrations.celery_message import RECEIVED, max_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from otjobs.integrations.celery_outcome import Ending
 
 _END: Final = "_otjobs_end"
 
@@ -28,12 +30,11 @@ _END: Final = "_otjobs_end"
 class _End:
     """The end of one attempt; its context is current while Celery handles it, so that errbacks are its children."""
 
-    __slots__ = ("context", "execution", "outcome", "reason", "requeued", "set_aside")
+    __slots__ = ("context", "ending", "execution", "requeued", "set_aside")
 
-    def __init__(self, execution: spans.Execution, outcome: str, reason: str) -> None:
+    def __init__(self, execution: spans.Execution, ending: Ending) -> None:
         self.execution = execution
-        self.outcome = outcome
-        self.reason = reason
+        self.ending = ending
         self.requeued = self.set_aside = False
         execution.activate()
         self.context = otel_context.get_current()
@@ -52,13 +53,12 @@ def received(request: Any = None, **_: Any) -> None:
 def on_failure(wrapped: Callable[..., Any], request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Report an attempt whose process died (wrapper of `Request.on_failure`)."""
     if kwargs.get("return_ok", args[2] if len(args) > 2 else False):
-        with guard("a finished job could not be remembered"):
-            celery_done.remember_raised(request, args[0] if args else kwargs["exc_info"])
         return wrapped(*args, **kwargs)  # the task raised; the process that ran it reports
-    outcome, reason = "lost", "WorkerLostError"
+    ending = celery_outcome.LOST
     with guard("the reason of a failure is unknown"):
-        outcome, reason = _meaning(args[0] if args else kwargs["exc_info"])
-    with _observing(request, outcome, reason):
+        given = args[0] if args else kwargs["exc_info"]
+        ending = celery_outcome.of_process(given, returns=not request.acknowledged)
+    with _observing(request, ending):
         return wrapped(*args, **kwargs)
 
 
@@ -66,7 +66,7 @@ def on_timeout(wrapped: Callable[..., Any], request: Any, args: tuple[Any, ...],
     """Report an attempt that the hard time limit ends (wrapper of `Request.on_timeout`)."""
     if kwargs.get("soft", args[0] if args else False):
         return wrapped(*args, **kwargs)
-    with _observing(request, "failure", "TimeLimitExceeded"):
+    with _observing(request, celery_outcome.TIMED_OUT):
         return wrapped(*args, **kwargs)
 
 
@@ -74,10 +74,10 @@ def announce_revoked(wrapped: Callable[..., Any], request: Any, args: tuple[Any,
     """Report a revoked, expired or terminated job (wrapper of `Request._announce_revoked`)."""
     given = {**dict(zip(("reason", "terminated", "signum", "expired"), args, strict=False)), **kwargs}
     if given.get("expired"):
-        outcome, reason = "expired", ""
+        ending = celery_outcome.EXPIRED
     else:
-        outcome, reason = "cancelled", "Terminated" if given.get("terminated") else "Revoked"
-    with _observing(request, outcome, reason):
+        ending = celery_outcome.TERMINATED if given.get("terminated") else celery_outcome.REVOKED
+    with _observing(request, ending):
         return wrapped(*args, **kwargs)
 
 
@@ -86,13 +86,12 @@ def announce_cancelled(wrapped: Callable[..., Any], request: Any, args: tuple[An
 
     A message that was not acknowledged is delivered again; the others are lost with their process.
     """
-    outcome, reason = "lost", "WorkerTerminate"
+    ending = celery_outcome.STOPPED
     with guard("the fate of a cancelled job is unknown"):
-        outcome = _fate(request)
         # A shutdown announces no retry for what the broker delivers again; a reconnect does.
-        if request.task.acks_late and kwargs.get("emit_retry", args[0] if args else True):
-            reason = "ConnectionLost"
-    with _observing(request, outcome, reason):
+        emits = kwargs.get("emit_retry", args[0] if args else True)
+        ending = celery_outcome.of_stopped_worker(request, disconnected=request.task.acks_late and emits)
+    with _observing(request, ending):
         return wrapped(*args, **kwargs)
 
 
@@ -101,7 +100,7 @@ def success_was_stored(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...
     stored = wrapped(*args, **kwargs)
     end = _current.get()
     if stored and end is not None:
-        end.outcome, end.reason = "success", ""
+        end.ending = celery_outcome.SUCCESS
     return stored
 
 
@@ -114,41 +113,28 @@ def reject(wrapped: Callable[..., Any], request: Any, args: tuple[Any, ...], kwa
     return wrapped(*args, **kwargs)
 
 
-def unfinished(reason: str = "WorkerTerminate") -> None:
+def unfinished() -> None:
     """Report the attempts that the end of the worker leaves running and that nobody has announced."""
     from celery.worker import state
 
     for request in tuple(state.active_requests):
         with guard("an unfinished job could not be reported"):
             if not hasattr(request, _END):
-                with _observing(request, _fate(request), reason):
+                with _observing(request, celery_outcome.of_stopped_worker(request)):
                     pass
 
 
-def _fate(request: Any) -> str:
-    return "retry" if request.task.acks_late and not request.acknowledged else "lost"
-
-
-def _meaning(exc_info: Any) -> tuple[str, str]:
-    """Return outcome and reason of what billiard says about a process that did not deliver a result."""
-    error = getattr(exc_info, "exception", None)
-    error = getattr(error, "exc", error)
-    reason = type(error).__name__ if isinstance(error, BaseException) else "WorkerLostError"
-    outcomes = {"Terminated": "cancelled", "WorkerLostError": "lost"}
-    return outcomes.get(reason, "failure"), reason
-
-
 @contextmanager
-def _observing(request: Any, outcome: str, reason: str) -> Iterator[None]:
+def _observing(request: Any, ending: Ending) -> Iterator[None]:
     """Run Celery's handling of an end as the attempt's, and report that end the first time it is handled."""
     end = None
     with guard("the end of a job could not be observed"):
-        end = _begin(request, outcome, reason)
+        end = _begin(request, ending)
     if end is None:
         yield
         return
     if _current.get() is end:  # one announcement inside another: the inner one knows more
-        end.outcome, end.reason = outcome, reason
+        end.ending = ending
         yield
         return
     token, context = _current.set(end), otel_context.attach(end.context)
@@ -159,14 +145,14 @@ def _observing(request: Any, outcome: str, reason: str) -> Iterator[None]:
         _current.reset(token)
         with guard("the end of a job could not be reported"):
             if not end.execution.ended:
-                _report(end)
+                _report(request, end)
 
 
-def _begin(request: Any, outcome: str, reason: str) -> _End | None:
+def _begin(request: Any, ending: Ending) -> _End | None:
     known: _End | None = getattr(request, _END, None)
     if known is not None:
         return known
-    if settings().excludes(request.name):
+    if settings().excludes(celery_replace.original_type(request, request.name)):
         return None
     carrier, job = celery_execute.read(request, request.name, request.id)
     if job.max_attempts is None:
@@ -174,14 +160,17 @@ def _begin(request: Any, outcome: str, reason: str) -> _End | None:
     started = getattr(request, "time_start", None)
     started_at = int(started * 1e9) if started else None
     execution = spans.Execution(job, carrier, cpu=False, started_at=started_at, observed=started_at is not None)
-    end = _End(execution, outcome, reason)
+    end = _End(execution, ending)
     setattr(request, _END, end)
     return end
 
 
-def _report(end: _End) -> None:
+def _report(request: Any, end: _End) -> None:
     execution = end.execution
     # What publishes a job once more while its end is handled (retry on worker lost) has said so on the execution.
-    outcome = "retry" if end.requeued or execution.outcome == "retry" else end.outcome
-    execution.set_outcome(outcome, error_type=end.reason, dead_letter=end.set_aside and outcome != "retry")
+    republished = end.requeued or execution.outcome == "retry"
+    ending = celery_outcome.of_message(end.ending, republished=republished, set_aside=end.set_aside)
+    execution.set_outcome(ending.outcome, error_type=ending.error_type, dead_letter=ending.dead_letter)
     execution.end(ended_at=None if execution.observed else execution.started_at)
+    if ending.final and ending.outcome != "success":
+        celery_replace.ended(request, ending.outcome, ending.error_type)

@@ -16,9 +16,8 @@ from otjobs import spans
 from otjobs.config import settings
 from otjobs.errors import guard
 from otjobs.inherit import execution_in, passing
-from otjobs.integrations import celery_canvas
+from otjobs.integrations import celery_canvas, celery_replace
 from otjobs.integrations.celery_message import (
-    CONTINUES,
     HEADER,
     PASSING,
     RECEIVED,
@@ -113,13 +112,10 @@ def before_publish(sender: Any = None, headers: Any = None, body: Any = None, **
         state = _sending.get()
         if state is not None:
             state.known = True
-        headers.pop(RECEIVED, None)
-        old = headers.pop(HEADER, None)
-        headers.pop(PASSING, None)
+        for name in (RECEIVED, HEADER, PASSING):
+            headers.pop(name, None)
+        waiting = celery_replace.pass_on(headers, str(sender), body)
         context = otel_context.get_current()
-        if settings().excludes(str(sender)):
-            put(headers, passing(context), PASSING)
-            return
         job_id = str(fields["id"])
         due_at = timestamp(fields.get("eta"))
         execution = execution_in(context)
@@ -131,9 +127,12 @@ def before_publish(sender: Any = None, headers: Any = None, body: Any = None, **
             else:
                 state.retried = execution
             return
-        if isinstance(old, dict) and old.get(CONTINUES) == job_id:
-            # The last step of a canvas that replaced the job: its next attempt, published by another job.
-            put(headers, celery_canvas.continued(old, due_at))
+        continued = celery_replace.next_attempt(waiting, job_id, due_at)
+        if continued is not None:  # the step of a canvas that has the id of the job it replaced
+            put(headers, continued)
+            return
+        if settings().excludes(str(sender)):
+            put(headers, passing(context), PASSING)
             return
         group_id, links = celery_canvas.body_of(execution, job_id)
         job = Job(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from otjobs import spans
 from otjobs.config import settings
 from otjobs.errors import guard
-from otjobs.integrations import celery_execute
+from otjobs.integrations import celery_execute, celery_outcome, celery_replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,26 +20,30 @@ def unreadable(wrapped: Callable[..., Any], consumer: Any, args: tuple[Any, ...]
         given = [*args, *kwargs.values()]
         message = next((one for one in given if hasattr(one, "delivery_info")), None)
         error = next((one for one in given if isinstance(one, BaseException)), None)
-        execution = _rejected(
-            consumer, message, "NotRegistered" if isinstance(error, KeyError) else type(error).__name__
-        )
+        reason = "NotRegistered" if isinstance(error, KeyError) else type(error).__name__
+        execution = _rejected(consumer, message, reason)
     try:
         return wrapped(*args, **kwargs)
     finally:
         if execution is not None:
             with guard("an unreadable job could not be reported"):
                 execution.end(ended_at=execution.started_at)
+                celery_replace.ended(_Message(message), execution.outcome, execution.error_type)
 
 
 def _rejected(consumer: Any, message: Any, reason: str) -> spans.Execution | None:
     headers = getattr(message, "headers", None)
     name, job_id = (headers.get("task"), headers.get("id")) if isinstance(headers, dict) else (None, None)
-    if not isinstance(name, str) or not isinstance(job_id, str) or settings().excludes(name):
+    if not isinstance(name, str) or not isinstance(job_id, str):
         return None  # no task message: whose job that is nobody knows
-    carrier, job = celery_execute.read(_Message(message), name, job_id, worker=str(getattr(consumer, "hostname", "")))
+    seen = _Message(message)
+    if settings().excludes(celery_replace.original_type(seen, name)):
+        return None
+    carrier, job = celery_execute.read(seen, name, job_id, worker=str(getattr(consumer, "hostname", "")))
     execution = spans.Execution(job, carrier, cpu=False)
     execution.activate()
-    execution.set_outcome("rejected", error_type=reason, dead_letter=True)
+    unreadable = celery_outcome.UNREADABLE
+    execution.set_outcome(unreadable.outcome, error_type=reason, dead_letter=unreadable.dead_letter)
     return execution
 
 
