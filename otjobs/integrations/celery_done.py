@@ -6,6 +6,7 @@ child dies without its last flush, it reports them as observed; a report of the 
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections import deque
@@ -28,8 +29,8 @@ from otjobs.integrations.celery_message import HEADER, RECEIVED, W3C, WAITING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-WINDOW_SECONDS: Final = 15.0
-"""The longest a span waits in a child: the batch delay (5 s by default) and an export at its timeout (10 s)."""
+EXPORT_SECONDS: Final = 10.0
+"""The OTLP exporters' timeout."""
 MOST: Final = 2048
 _CARRIED: Final = (HEADER, RECEIVED, WAITING, *W3C, "retries", "eta", "expires", "group")
 
@@ -125,7 +126,7 @@ def remember(request: Any, ending: celery_outcome.Ending, *, stops: bool = False
         found = _done[pid] = deque(maxlen=MOST)
     done = _Done(request, ending, stops=stops)
     found.append(done)
-    while found[0].at < done.at - WINDOW_SECONDS:
+    while found[0].at < done.at - _window_seconds():
         found.popleft()
 
 
@@ -136,11 +137,21 @@ def child_gone(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwarg
         process = args[0] if args else next(iter(kwargs.values()))
         finished = _done.pop(process.pid, ())
         if not _has_flushed(process.exitcode):
-            oldest = time.monotonic() - WINDOW_SECONDS
+            oldest = time.monotonic() - _window_seconds()
             for done in finished:
                 if done.at >= oldest:
                     _report(done)
     return result
+
+
+@functools.cache
+def _window_seconds() -> float:
+    """Return the longest a span waits in a child: the batch delay (5 s by default), and an export."""
+    try:
+        delay = float(os.environ.get("OTEL_BSP_SCHEDULE_DELAY", "")) / 1000
+    except ValueError:
+        delay = 5.0
+    return max(delay, 5.0) + EXPORT_SECONDS
 
 
 def _has_flushed(exit_code: int | None) -> bool:

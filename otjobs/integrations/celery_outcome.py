@@ -79,7 +79,7 @@ def of_run(task: Any, run: Run, state: str | None, error: BaseException | None, 
     if run.republished:
         handled = state == "FAILURE" and error is not flying
         cause = error if handled else run.cause or _cause(error) or (error if state == "FAILURE" else None)
-        return Ending("retry", _name(cause) or ("Retry" if run.retried else ""), error=cause)
+        return Ending("retry", _name(cause) or ("Retry" if state == "RETRY" else ""), error=cause)
     if state == "SUCCESS":
         return SUCCESS
     if state in ("IGNORED", "REJECTED") and run.in_child and not _can_be_sent(error):
