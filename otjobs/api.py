@@ -8,24 +8,35 @@
     with otjobs.executing(message["otjobs"]) as e:
         resize(message)
 
-Both work as `async with`, too. Nothing here raises into the code around it.
+Both work as `async with`, too. Nothing here raises into the code around it, whatever it is given: an argument that has
+one plain meaning is converted ("5" for 5, bytes for a text, a datetime for a time), one that has none counts as not
+given, and a counted warning names it.
 """
 
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from otjobs import attributes as a
+from otjobs import given, spans, times
 from otjobs import job as jobs
-from otjobs import spans
-from otjobs.carrier import Carrier, clean_labels, decode
-from otjobs.errors import guard, warn
+from otjobs.carrier import Carrier, decode
+from otjobs.dispatch import Dispatch
+from otjobs.errors import guard
 from otjobs.job import Job
-from otjobs.spans import Dispatch, Execution
+from otjobs.spans import Execution
+from otjobs.wire import outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+_READERS: Final[dict[str, Callable[[object, str], object]]] = {
+    **dict.fromkeys(("job_type", "queue", "system", "job_id", "worker"), given.text),
+    **dict.fromkeys(("attempt", "max_attempts"), given.count),
+    "redelivered": given.flag,
+    "received_at": times.moment,
+}
 
 
 def dispatching(
@@ -58,20 +69,22 @@ def dispatching(
         labels: the job's own labels.
     """
     now = jobs.now()
-    if due_at is None and delay_seconds is not None and delay_seconds > 0:
-        due_at = now + int(delay_seconds * 1e9)
+    due = times.deadline(due_at, "due_at")
+    delay = given.seconds(delay_seconds, "delay_seconds")
+    if due is None and delay:
+        due = times.after(now, delay)
     job = Job(
-        system=system or "custom",
-        job_type=job_type or "unknown",
-        job_id=str(job_id) if job_id not in ("", None) else uuid.uuid4().hex,
-        queue=queue,
+        system=given.text(system, "system") or "custom",
+        job_type=given.text(job_type, "job_type") or "unknown",
+        job_id=given.text(job_id, "job_id") or uuid.uuid4().hex,
+        queue=given.text(queue, "queue", "default"),
         enqueued_at=now,
-        due_at=due_at,
-        expires_at=expires_at,
-        max_attempts=max_attempts,
-        trigger=trigger,
-        trigger_name=trigger_name,
-        labels=clean_labels(labels or {}),
+        due_at=due,
+        expires_at=times.deadline(expires_at, "expires_at"),
+        max_attempts=given.count(max_attempts, "max_attempts"),
+        trigger=given.text(trigger, "trigger"),
+        trigger_name=given.text(trigger_name, "trigger_name"),
+        labels=given.labels(labels),
     )
     return Dispatch(job)
 
@@ -158,26 +171,25 @@ def ended(
         decoded, job = _read(
             carrier, job_type=job_type, queue=queue, system=system, job_id=job_id, attempt=attempt, worker=worker
         )
-        if outcome not in a.OUTCOMES:
-            warn("an unknown outcome was given and counts as failure", outcome)
-            outcome = "failure"
+        outcome = outcome_of(outcome)
+        started_at, ended_at = times.moment(started_at, "started_at"), times.moment(ended_at, "ended_at")
         if started_at is None and outcome not in a.UNSTARTED_OUTCOMES:
             started_at = _assumed_start(job)
         context = spans.ended_elsewhere(
             job,
             decoded,
             outcome,
-            error_type=error_type,
+            error_type=given.text(error_type, "error_type"),
             started_at=started_at,
             ended_at=ended_at,
-            dead_letter=dead_letter,
+            dead_letter=given.flag(dead_letter, "dead_letter"),
         )
         return spans.next_carrier(
             job,
             decoded.dispatch or context,
             decoded.context,
             previous=context,
-            due_at=due_at,
+            due_at=times.deadline(due_at, "due_at"),
             started_at=started_at,
         )
     return {}
@@ -189,9 +201,11 @@ def _assumed_start(job: Job) -> int:
 
 
 def _read(carrier: object, **known: Any) -> tuple[Carrier, Job]:
+    """Return the attempt that a carrier and what the caller says (which wins) describe."""
     decoded = decode(carrier)
-    if known.get("attempt") is not None:
-        known["attempt"] = int(known["attempt"])
+    for name, value in known.items():
+        if value is not None:
+            known[name] = _READERS[name](value, name)
     job = spans.job_from(decoded, known)
     if not job.job_id:
         job.job_id = uuid.uuid4().hex

@@ -56,3 +56,6 @@ BEACON_INTERVAL: Final = "otjobs.beacon.interval_seconds"  # seconds until the n
 
 OUTCOMES: Final = frozenset({"success", "failure", "retry", "expired", "cancelled", "rejected", "lost"})
 UNSTARTED_OUTCOMES: Final = frozenset({"expired", "cancelled", "rejected"})
+
+NAMES: Final = frozenset(value for name, value in globals().items() if name.isupper() and isinstance(value, str))
+"""All of the above; labels have names of their own."""

@@ -11,24 +11,27 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
 
-from opentelemetry import baggage, trace
-from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
-from otjobs.errors import warn
+from otjobs import given, propagation, times
+from otjobs.errors import guard, warn
 from otjobs.job import Job, Parent
+from otjobs.texts import MAX_TEXT, bounded, mended, shown
 
-MAX_BYTES: Final = 32 * 1024
-MAX_TEXT: Final = 1024
-MAX_LABELS: Final = 32
+MAX_SIZE: Final = 64 * 1024
+"""Characters of a carrier, keys and values; `encode` stays below it whatever the job is like."""
+MAX_FIELDS: Final = 128
 MAX_LINKS: Final = 100
-MAX_BAGGAGE: Final = 8192
+MAX_STATE: Final = 8192
 _LABEL: Final = "label."
 _INT64: Final = 2**63 - 1
+_BROKEN: Final = "a field of an otjobs carrier is broken and left out"
 
 # field of Job -> key in the carrier
 _TEXTS: Final = {
@@ -49,18 +52,20 @@ _NUMBERS: Final = {
     "roots": "roots",
     "first_started_at": "first_started_at",
 }
+_TIMES: Final = frozenset(key for key in _NUMBERS.values() if key.endswith("_at"))
+_DEADLINES: Final = frozenset({"due_at", "expires_at"})
 _TEXT_OF: Final = {key: name for name, key in _TEXTS.items()}
 _OWN: Final = frozenset({"system", "id", "type", "queue", "parent_id", "parent_type"})
 _ELSEWHERE: Final = frozenset(
     {"traceparent", "tracestate", "baggage", "previous", "attempt", "parent_attempt", "links"}
 )
+_BOUNDED: Final = _OWN | _TEXT_OF.keys()
 _NUMBER_OF: Final = {key: name for name, key in _NUMBERS.items()}
 _numbers_of: Final = attrgetter(*_NUMBERS)
 _texts_of: Final = attrgetter(*_TEXTS)
 # https://www.w3.org/TR/trace-context/#traceparent-header: version ff is forbidden, later versions may add fields.
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _TRACE_ID: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
-_baggage = W3CBaggagePropagator()
 
 
 @dataclass(slots=True)
@@ -103,17 +108,18 @@ def encode(
         identity: also write system and job id, for queues that keep them nowhere else.
     """
     out: dict[str, str] = {}
+    others = propagation.others()
+    if context or others:
+        around = Context() if context is None else context
+        if dispatch is not None and dispatch.is_valid and others:
+            around = trace.set_span_in_context(trace.NonRecordingSpan(dispatch), around)
+        propagation.inject(out, around)
     if dispatch is not None and dispatch.is_valid:
         out["traceparent"] = format_traceparent(dispatch)
         if dispatch.trace_state:
             out["tracestate"] = dispatch.trace_state.to_header()
     if previous is not None and previous.is_valid:
         out["previous"] = format_traceparent(previous)
-    if context and baggage.get_all(context):
-        _baggage.inject(out, context)
-        if len(out.get("baggage", "")) > MAX_BAGGAGE:
-            del out["baggage"]
-            warn("the baggage of a job is too large and does not travel", f"more than {MAX_BAGGAGE} bytes")
     if identity:
         out["system"] = job.system
         out["id"] = job.job_id
@@ -126,17 +132,22 @@ def encode(
             out[key] = str(number)
     for key, text in zip(_TEXT_OF, _texts_of(job), strict=True):
         if text:
-            out[key] = text[:MAX_TEXT]
+            out[key] = text
     if dispatch is not None and out.get("workflow") == f"{dispatch.trace_id:032x}":
         del out["workflow"]  # derived by the reader
     if job.parent is not None:
-        out["parent_id"] = job.parent.id[:MAX_TEXT]
-        out["parent_type"] = job.parent.type[:MAX_TEXT]
+        out["parent_id"] = job.parent.id
+        out["parent_type"] = job.parent.type
         out["parent_attempt"] = str(job.parent.attempt)
     for name, value in job.labels.items():
         out[_LABEL + name] = value
+    every = "".join(out.values())  # asked once for all of them: this is done for every job
+    if not every.isascii() or len(every) > MAX_TEXT:
+        out = {mended(key): bounded(text) if key in _BOUNDED else mended(text) for key, text in out.items()}
     if job.links:
-        out["links"] = _format_links(job.links, dispatch)
+        links = _format_links(job.links, dispatch)
+        if links:
+            out["links"] = links
     return out
 
 
@@ -148,56 +159,64 @@ def decode(raw: object) -> Carrier:
     """
     if raw is None:
         return Carrier()
-    data = _mapping(raw)
-    if data is None:
-        warn("a job carried a broken otjobs carrier, traced without it", _short(raw))
-        return Carrier()
-    out = Carrier(known=bool(data), dispatch=_span_context(data, "traceparent", data.get("tracestate")))
-    if "previous" in data:
-        out.previous = _span_context(data, "previous", None)
-    if out.dispatch is not None:
-        out.context = trace.set_span_in_context(trace.NonRecordingSpan(out.dispatch), out.context)
-    labels: dict[str, object] = {}
+    out = Carrier()
+    with guard("a job carried a broken otjobs carrier, read in part"):
+        data = _mapping(raw)
+        if data is None:
+            warn("a job carried a broken otjobs carrier, traced without it", shown(raw))
+        else:
+            out.known = bool(data)
+            _read(data, out)
+    return out
+
+
+def _read(data: dict[Any, Any], out: Carrier) -> None:
     own: dict[str, str] = {}
+    labels: dict[str, object] = {}
     for key, value in data.items():
         # One pass over what is there, rather than a look-up of all that might be: a carrier is read for every job.
-        if key in _NUMBER_OF:
-            number = _number(value, key)
+        if type(key) is not str:
+            continue
+        if key in _TIMES:
+            number = _time(value, key)
             if number is not None:
                 out.fields[_NUMBER_OF[key]] = number
+        elif key in _NUMBER_OF:
+            number = _number(value, key)
+            if number is not None:
+                out.fields[_NUMBER_OF[key]] = min(number, given.MOST)
         elif key in _TEXT_OF:
             text = _text(value, key)
             if text:
                 out.fields[_TEXT_OF[key]] = text
         elif key in _OWN:
             own[key] = _text(value, key)
-        elif key not in _ELSEWHERE and isinstance(key, str) and key.startswith(_LABEL) and isinstance(value, str):
+        elif key not in _ELSEWHERE and key.startswith(_LABEL) and isinstance(value, str):
             labels[key[len(_LABEL) :]] = value
     out.system, out.job_id = own.get("system", ""), own.get("id", "")
     out.job_type, out.queue = own.get("type", ""), own.get("queue", "")
     if "attempt" in data:
-        out.attempt = min(max(_number(data["attempt"], "attempt") or 1, 1), 65_535)
+        out.attempt = min(_number(data["attempt"], "attempt") or 1, given.MOST_ATTEMPTS)
     if "workflow_id" in out.fields and not _TRACE_ID.fullmatch(out.fields["workflow_id"]):
-        warn("a field of an otjobs carrier is broken and left out", "workflow")
+        warn(_BROKEN, "workflow")
         del out.fields["workflow_id"]
     if own.get("parent_id"):
         attempt = _number(data.get("parent_attempt"), "parent_attempt")
-        out.parent = Parent(own["parent_id"], own.get("parent_type", ""), max(attempt or 1, 1))
-    if isinstance(data.get("baggage"), str):
-        out.context = _baggage.extract({"baggage": data["baggage"]}, out.context)
+        out.parent = Parent(own["parent_id"], own.get("parent_type", ""), min(attempt or 1, given.MOST_ATTEMPTS))
     if labels:
-        out.fields["labels"] = clean_labels(labels)
+        out.fields["labels"] = given.labels(labels, "the labels of a carrier")
+    out.context = propagation.extract(data, out.context)
+    if "traceparent" in data:
+        out.dispatch = _span_context(data, "traceparent", data.get("tracestate"))
+    elif propagation.others():
+        foreign = trace.get_current_span(out.context).get_span_context()
+        out.dispatch = foreign if foreign.is_valid else None
+    if "previous" in data:
+        out.previous = _span_context(data, "previous", None)
+    if out.dispatch is not None:
+        out.context = trace.set_span_in_context(trace.NonRecordingSpan(out.dispatch), out.context)
     if isinstance(data.get("links"), str):
         out.fields["links"] = _parse_links(data["links"], out.dispatch)
-    return out
-
-
-def clean_labels(labels: Mapping[str, object]) -> dict[str, str]:
-    """Return the labels as strings within the limits of a carrier (32 labels, 256 characters a value)."""
-    out = {str(key)[:64]: str(value)[:256] for key, value in list(labels.items())[:MAX_LABELS]}
-    if len(labels) > MAX_LABELS:
-        warn(f"a job has more than {MAX_LABELS} labels; the rest is left out")
-    return out
 
 
 def format_traceparent(context: SpanContext) -> str:
@@ -213,7 +232,10 @@ def parse_traceparent(text: object, state: object = None) -> SpanContext | None:
     trace_id, span_id = int(found[1], 16), int(found[2], 16)
     if not trace_id or not span_id:
         return None
-    trace_state = TraceState.from_header([state]) if isinstance(state, str) and state else None
+    trace_state = None
+    if isinstance(state, str) and state and len(state) <= MAX_STATE:
+        with guard("the tracestate of a job cannot be read"):
+            trace_state = TraceState.from_header([state])
     flags = TraceFlags(int(found[3], 16))
     return SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags, trace_state=trace_state)
 
@@ -224,6 +246,7 @@ def _format_links(links: tuple[SpanContext, ...], dispatch: SpanContext | None) 
     return ",".join(
         f"{link.span_id:016x}" if link.trace_id == own else f"{link.trace_id:032x}-{link.span_id:016x}"
         for link in links[:MAX_LINKS]
+        if link.is_valid
     )
 
 
@@ -234,30 +257,40 @@ def _parse_links(text: str, dispatch: SpanContext | None) -> tuple[SpanContext, 
     for part in text.split(",")[:MAX_LINKS]:
         context = parse_traceparent(f"00-{part if '-' in part else own + part}-{flags:02x}")
         if context is None:
-            warn("a field of an otjobs carrier is broken and left out", "links")
+            warn(_BROKEN, "links")
             return ()
         found.append(context)
     return tuple(found)
 
 
-def _mapping(raw: object) -> Mapping[Any, Any] | None:
+def _mapping(raw: Any) -> dict[Any, Any] | None:
+    """Return the fields of a carrier, None where it is none, or larger than any carrier is."""
     if isinstance(raw, (bytes, bytearray)):
-        try:
-            raw = bytes(raw).decode() if len(raw) <= MAX_BYTES else None
-        except UnicodeDecodeError:
-            return None
+        raw = bytes(raw).decode(errors="replace") if len(raw) <= MAX_SIZE else None
     if isinstance(raw, str):
         try:
-            raw = json.loads(raw) if len(raw) <= MAX_BYTES else None
+            raw = json.loads(raw) if len(raw) <= MAX_SIZE else None
         except (ValueError, RecursionError):
             return None
-    if not (type(raw) is dict or isinstance(raw, Mapping)) or len(raw) > 128:
+    if type(raw) is not dict:
+        if not isinstance(raw, Mapping):
+            return None
+        raw = dict(islice(raw.items(), MAX_FIELDS + 1))
+    if len(raw) > MAX_FIELDS:
         return None
     try:
-        size = sum(map(len, raw.values()))
-    except TypeError:  # a value that is no text
-        size = sum(len(v) for v in raw.values() if isinstance(v, (str, bytes)))
-    return raw if size <= MAX_BYTES else None
+        size = sum(map(len, raw)) + sum(map(len, raw.values()))
+    except TypeError:  # a key or value that is no text
+        size = sum(len(part) for pair in raw.items() for part in pair if isinstance(part, (str, bytes)))
+    if size > MAX_SIZE:
+        return None
+    if type(next(iter(raw), "")) is bytes:  # a hash as Redis returns it
+        raw = {_decoded(key): _decoded(value) for key, value in raw.items()}
+    return raw  # type: ignore[no-any-return]
+
+
+def _decoded(part: Any) -> Any:
+    return part.decode(errors="replace") if isinstance(part, bytes) else part
 
 
 def _span_context(data: Mapping[Any, Any], key: str, state: object) -> SpanContext | None:
@@ -266,18 +299,18 @@ def _span_context(data: Mapping[Any, Any], key: str, state: object) -> SpanConte
         return None
     context = parse_traceparent(text, state)
     if context is None:
-        warn("a field of an otjobs carrier is broken and left out", key)
+        warn(_BROKEN, key)
     return context
 
 
 def _text(value: object, key: str) -> str:
-    if isinstance(value, str) and len(value) <= MAX_TEXT:
+    if type(value) is str and len(value) <= MAX_TEXT:
         return value
     if value is None:
         return ""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _INT64:
         return str(value)
-    warn("a field of an otjobs carrier is broken and left out", key)
+    warn(_BROKEN, key)
     return ""
 
 
@@ -287,12 +320,13 @@ def _number(value: object, key: str) -> int | None:
     if isinstance(value, str) and len(value) <= 19 and value.isascii() and value.isdigit():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _INT64:
-        warn("a field of an otjobs carrier is broken and left out", key)
+        warn(_BROKEN, key)
         return None
-    return value
+    return int(value)
 
 
-def _short(raw: object) -> str:
-    return (
-        f"{type(raw).__name__} {str(raw)[:80]!r}" if isinstance(raw, (str, bytes, int, float)) else type(raw).__name__
-    )
+def _time(value: object, key: str) -> int | None:
+    number = _number(value, key)
+    if number is None or times.EARLIEST <= number <= times.LATEST:
+        return number
+    return times.deadline(number, key) if key in _DEADLINES else times.moment(number, key)

@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from otjobs import light
+from otjobs.bounded import PLAIN, Attributes
 from otjobs.errors import guard
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ _KINDS: Final = {
     SpanKind.PRODUCER: 4,
     SpanKind.CONSUMER: 5,
 }
-_PLAIN: Final = frozenset({str, int, float, bool})
 _LOCAL, _REMOTE = struct.pack("<I", 0x100), struct.pack("<I", 0x300)  # SpanFlags: known to be local, known to be remote
 _UINT64: Final = (1 << 64) - 1
 _REMEMBERED_TEXT: Final = 30
@@ -129,13 +129,13 @@ def _is_simple(span: Any) -> bool:
     """Tell whether a span has only what this module writes."""
     attributes = span._attributes  # noqa: SLF001
     return (
-        type(attributes) is light.Attributes
+        type(attributes) is Attributes
         and not attributes.dropped
         and not span._events  # noqa: SLF001
         and span._status.status_code is StatusCode.UNSET  # noqa: SLF001
         and not span._context.trace_state  # noqa: SLF001
         and not any(link.attributes for link in span._links)  # noqa: SLF001
-        and _PLAIN.issuperset(map(type, attributes._dict.values()))  # noqa: SLF001
+        and PLAIN.issuperset(map(type, attributes._dict.values()))  # noqa: SLF001
     )
 
 
@@ -158,8 +158,11 @@ class Encoder:
     """Takes the place of `encode_spans` of the OTLP exporters.
 
     Args:
-        original: the SDK's `encode_spans`.
+        original: the SDK's `encode_spans`, or what takes its place.
     """
+
+    careful = True
+    """What cannot be written here is left to `original`, which leaves out single spans."""
 
     def __init__(self, original: Callable[[Sequence[ReadableSpan]], Any]) -> None:
         self.original = original
@@ -176,29 +179,38 @@ class Encoder:
 
     def encode(self, spans: Sequence[Any]) -> bytes | None:
         """Return the bytes of the request, None where too little of it can be written here."""
-        groups: dict[tuple[int, int], list[Any]] = {}
-        others = []
+        groups: dict[tuple[int, int], tuple[Any, list[bytes]]] = {}
+        others: list[Any] = []
         for span in spans:
-            if _is_simple(span):
-                key = (id(span._resource), id(span._instrumentation_scope))  # noqa: SLF001
-                groups.setdefault(key, []).append(span)
-            else:
+            if len(others) > len(spans) - FEWEST:
+                return None
+            written = self._written(span) if _is_simple(span) else None
+            if written is None:
                 others.append(span)
+                continue
+            key = (id(span._resource), id(span._instrumentation_scope))  # noqa: SLF001
+            groups.setdefault(key, (span, []))[1].append(written)
         if len(others) > len(spans) - FEWEST:
             return None
         out = [self.original(others).SerializePartialToString()] if others else []
-        out += [self._group(group) for group in groups.values()]
+        out += [self._group(first, parts) for first, parts in groups.values()]
         return b"".join(out)
 
-    def _group(self, spans: Sequence[Any]) -> bytes:
+    def _written(self, span: Any) -> bytes | None:
+        try:
+            return self._writer.span(span)
+        except Exception:
+            return None
+
+    def _group(self, first: Any, parts: Sequence[bytes]) -> bytes:
         """Return spans of one resource and scope as field 1 of the request; the SDK makes the envelope."""
-        (resource_spans,) = self.original(spans[:1]).resource_spans
+        (resource_spans,) = self.original([first]).resource_spans
         (scope_spans,) = resource_spans.scope_spans
         scope_spans.ClearField("spans")
         scope = scope_spans.SerializePartialToString()
         resource_spans.ClearField("scope_spans")
         resource = resource_spans.SerializePartialToString()
-        return _field(b"\x0a", resource + _field(b"\x12", scope + b"".join(map(self._writer.span, spans))))
+        return _field(b"\x0a", resource + _field(b"\x12", scope + b"".join(parts)))
 
 
 def install() -> bool:

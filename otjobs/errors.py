@@ -23,7 +23,10 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
+
+from otjobs.texts import described
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,7 +88,7 @@ def warn(what: str, detail: object = "", *, count: int = 1) -> None:
 
     Args:
         what: the kind of fault, a short constant text.
-        detail: what is known about this one.
+        detail: what is known about this one, of any type and length.
         count: how many events this call stands for.
     """
     with _lock:
@@ -95,7 +98,10 @@ def warn(what: str, detail: object = "", *, count: int = 1) -> None:
         if not silent:
             _last_logged[what] = now
     if not silent:
-        _log.warning("otjobs: %s (%d so far in this process)%s", what, total, f": {detail}" if detail else "")
+        with suppress(Exception):  # a filter or handler of the application's
+            line = detail if type(detail) is str else repr(detail)
+            line = line if line.isprintable() else repr(line)[1:-1]  # one line, and one that every log file takes
+            _log.warning("otjobs: %s (%d so far in this process)%s", what, total, f": {line[:1000]}" if line else "")
 
 
 def fault_counts() -> dict[str, int]:
@@ -127,6 +133,7 @@ class guard:  # noqa: N801  (used like a statement: `with guard("..."):`)
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
         if error is None or not isinstance(error, Exception):
             return False
-        warn(self._what, repr(error))
-        _log.debug("otjobs: %s", self._what, exc_info=error)
+        warn(self._what, described(error))
+        with suppress(Exception):
+            _log.debug("otjobs: %s", self._what, exc_info=error)
         return True

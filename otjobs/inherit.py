@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 
-from otjobs import origin
-from otjobs.carrier import clean_labels, decode, encode
+from otjobs import given, origin
+from otjobs.carrier import decode, encode
 from otjobs.config import settings
+from otjobs.errors import guard
 from otjobs.job import Job, Parent
 from otjobs.wire import job_from
 
@@ -78,13 +79,16 @@ def composite_in(context: Context) -> tuple[str, int | None] | None:
 @contextmanager
 def labels(**values: object) -> Iterator[None]:
     """Give labels (`otjobs.label.*`) to every job dispatched inside the block; child jobs inherit them."""
-    context = otel_context.get_current()
-    merged = {**_labels_in(context), **clean_labels(values)}
-    token = otel_context.attach(otel_context.set_value(_LABELS, merged, context))
+    token = None
+    with guard("labels could not be given"):
+        context = otel_context.get_current()
+        merged = {**_labels_in(context), **given.labels(values)}
+        token = otel_context.attach(otel_context.set_value(_LABELS, merged, context))
     try:
         yield
     finally:
-        otel_context.detach(token)
+        if token is not None:
+            otel_context.detach(token)
 
 
 def _labels_in(context: Context) -> dict[str, str]:
@@ -124,7 +128,7 @@ def inherit(job: Job, dispatcher: Execution | Passage | None, context: Context) 
     keys = settings().baggage_labels
     if keys:
         carried = baggage.get_all(context)
-        found.update(clean_labels({key: carried[key] for key in keys if key in carried}))
+        found.update(given.labels({key: carried[key] for key in keys if key in carried}, "baggage"))
     found.update(_labels_in(context))
     found.update(job.labels)
     if found:

@@ -30,20 +30,19 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from otjobs import bounded
 from otjobs.errors import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.trace import Link, Span, Tracer
 
-MOST_ATTRIBUTES: Final = 64
-"""More than a job span ever has, labels included; with a lower limit set, the SDK does the bounding."""
+    from otjobs.bounded import Attributes
 
 MOST_LINKS: Final = 110
 """More than a job span has when it starts."""
 
-_PLAIN: Final = frozenset({str, int, float, bool})
 _UNSET: Final = Status(StatusCode.UNSET)
 _NO_ATTRIBUTES: Final = BoundedAttributes(0, None, immutable=True)
 _RANDOM: Final = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
@@ -52,28 +51,6 @@ _FLAGS: Final = {
     for sampled in (True, False)
     for random in (True, False)
 }
-
-
-def _plain(attributes: Mapping[str, Any]) -> bool:
-    return _PLAIN.issuperset(map(type, attributes.values()))
-
-
-class Attributes(BoundedAttributes):
-    """Attributes that take plain values as they are."""
-
-    def __init__(self, attributes: dict[str, Any], most: int) -> None:
-        self._dict = attributes
-        self.maxlen = most
-        self.dropped = 0
-        self.max_value_len = None
-        self._lock = threading.Lock()
-        self._immutable = False
-
-    def _set_items(self, attributes: Mapping[str, Any]) -> None:
-        if not self._immutable and len(self._dict) + len(attributes) <= MOST_ATTRIBUTES and _plain(attributes):
-            self._dict.update(attributes)
-        else:
-            super()._set_items(attributes)
 
 
 class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hides its class)
@@ -86,7 +63,7 @@ class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hid
         context: SpanContext,
         parent: SpanContext | None,
         kind: SpanKind,
-        attributes: dict[str, Any],
+        attributes: Attributes,
         links: Sequence[Link],
         start_time: int,
     ) -> None:
@@ -99,7 +76,7 @@ class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hid
         self._parent = parent
         self._start_time = start_time
         self._end_time = None
-        self._attributes = Attributes(attributes, limits.max_span_attributes)
+        self._attributes = attributes
         for link in links:
             link._attributes = _NO_ATTRIBUTES  # noqa: SLF001
         # Lists that may grow are made when they do: with their locks and buffers they are most of a waiting span.
@@ -135,8 +112,7 @@ def usable(tracer: Tracer) -> bool:
         return False
     with guard("the SDK's spans are not as expected, so job spans cost more"):
         limits: Any = tracer._span_limits  # noqa: SLF001
-        at_most = (limits.max_span_attributes, MOST_ATTRIBUTES), (limits.max_links, MOST_LINKS)
-        if limits.max_span_attribute_length is not None or any(n is not None and n < m for n, m in at_most):
+        if limits.max_links is not None and limits.max_links < MOST_LINKS:
             return False
         if not hasattr(tracer.id_generator, "is_trace_id_random"):
             return False
@@ -147,7 +123,7 @@ def usable(tracer: Tracer) -> bool:
         given: Any = {"context": context, "kind": SpanKind.PRODUCER, "attributes": {"a": 1}, "start_time": 1}
         theirs, ours = trial.start_span("", **given), start_span(trial, "", links=(), **given)
         same = vars(theirs).keys() == vars(ours).keys()
-        return same and vars(theirs._attributes).keys() == vars(ours._attributes).keys()  # type: ignore[attr-defined]  # noqa: SLF001
+        return same and vars(theirs._attributes).keys() <= vars(ours._attributes).keys()  # type: ignore[attr-defined]  # noqa: SLF001
     return False
 
 
@@ -161,7 +137,7 @@ def start_span(
     links: Sequence[Link],
     start_time: int,
 ) -> Span:
-    """Start a span like `Tracer.start_span` of a tracer that is `usable`; `start_time` is unix ns."""
+    """Start a span like `Tracer.start_span` of a tracer that is `usable`; its attributes are sound, and not copied."""
     parent: SpanContext | None = get_current_span(context).get_span_context() if context else None
     if not tracer._is_enabled():  # noqa: SLF001
         return NonRecordingSpan(parent or INVALID_SPAN_CONTEXT)
@@ -172,19 +148,17 @@ def start_span(
         trace_id, random = parent.trace_id, parent.trace_flags.random_trace_id  # type: ignore[attr-defined,unused-ignore]
     if tracer.sampler is DEFAULT_ON:  # what it would answer, without asking three more objects
         decision = Decision.RECORD_AND_SAMPLE if parent is None or parent.trace_flags.sampled else Decision.DROP
-        known, state = attributes, None if parent is None else parent.trace_state
+        added, state = None, None if parent is None else parent.trace_state
     else:
         result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, links)
-        decision, known, state = result.decision, result.attributes, result.trace_state
+        decision, added, state = result.decision, result.attributes, result.trace_state
     flags = _FLAGS[decision is Decision.RECORD_AND_SAMPLE, bool(random)]
     own = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)  # noqa: FBT003
     ended = tracer._tracer_metrics.start_span(parent, decision)  # noqa: SLF001
     if decision is Decision.DROP:
         return NonRecordingSpan(own)
-    known = dict(known)
-    if len(known) > MOST_ATTRIBUTES or not _plain(known):
-        known = dict(BoundedAttributes(tracer._span_limits.max_span_attributes, known))  # noqa: SLF001
-    span = JobSpan(tracer, name, own, parent, kind, known, links, start_time)
+    limits = tracer._span_limits  # noqa: SLF001
+    span = JobSpan(tracer, name, own, parent, kind, bounded.of(attributes, added, limits), links, start_time)
     span._record_end_metrics = ended  # noqa: SLF001
     tracer.span_processor.on_start(span, parent_context=context)
     return span

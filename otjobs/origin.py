@@ -14,6 +14,10 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind
 
+from otjobs import given
+from otjobs.errors import guard, warn
+from otjobs.texts import described
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,12 +38,15 @@ class OriginProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Note the span above on a local span that starts, unless it is an entry span itself."""
-        parent = span.parent
-        if parent is None or parent.is_remote or span.kind in _ENTRY:
-            return
-        above = trace.get_current_span(parent_context)
-        if getattr(above, "instrumentation_scope", None) is not None:
-            setattr(span, _ABOVE, above)
+        try:
+            parent = span.parent
+            if parent is None or parent.is_remote or span.kind in _ENTRY:
+                return
+            above = trace.get_current_span(parent_context)
+            if getattr(above, "instrumentation_scope", None) is not None:
+                setattr(span, _ABOVE, above)
+        except Exception as error:  # the application's own span
+            warn("a span could not be followed to the request above it", described(error))
 
 
 @contextmanager
@@ -50,11 +57,15 @@ def trigger(kind: str, name: str = "") -> Iterator[None]:
         kind: `request`, `schedule` or `manual`.
         name: route, schedule entry, or ''.
     """
-    token = otel_context.attach(otel_context.set_value(_TRIGGER, (kind, name)))
+    token = None
+    with guard("a trigger could not be given"):
+        known = given.text(kind, "the kind of a trigger"), given.text(name, "the name of a trigger")
+        token = otel_context.attach(otel_context.set_value(_TRIGGER, known))
     try:
         yield
     finally:
-        otel_context.detach(token)
+        if token is not None:
+            otel_context.detach(token)
 
 
 def find_trigger(context: Context) -> tuple[str, str]:
@@ -62,9 +73,9 @@ def find_trigger(context: Context) -> tuple[str, str]:
 
     The name of a request is its route, wherever in its spans it is known, or else the name of its topmost span.
     """
-    given: Any = otel_context.get_value(_TRIGGER, context)
-    if given is not None:
-        return str(given[0]), str(given[1])
+    said: Any = otel_context.get_value(_TRIGGER, context)
+    if said is not None:
+        return said  # type: ignore[no-any-return]
     name = ""
     span: Any = trace.get_current_span(context)
     for _ in range(_DEEPEST):
@@ -74,8 +85,8 @@ def find_trigger(context: Context) -> tuple[str, str]:
         if scope.name != SCOPE:
             route = (span.attributes or {}).get("http.route")
             if route:
-                return "request", str(route)
-            name = span.name
+                return "request", given.text(route, "http.route")
+            name = given.text(span.name, "the name of a span")
         if span.kind in _ENTRY:
             break
         span = getattr(span, _ABOVE, None)

@@ -1,4 +1,4 @@
-"""The spans of jobs: dispatching, executing, ended elsewhere.
+"""The spans of jobs: executing, ended elsewhere; dispatching is in `otjobs.dispatch`.
 
 Trace shape and attributes are those of docs/reference/attributes.md. A `Dispatch` or `Execution` is started, made
 current, and ended exactly once; both keep working as no-ops when the sampler says no.
@@ -8,27 +8,40 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 
 from otjobs import attributes as a
-from otjobs import beacon
+from otjobs import beacon, given, times
 from otjobs import job as jobs
-from otjobs.carrier import Carrier, encode
 from otjobs.config import settings
-from otjobs.errors import guard, warn
-from otjobs.inherit import dispatcher_in, execution_in, inherit, labels, trace_of, with_execution
-from otjobs.providers import own_service, start_span
-from otjobs.wire import attributes_of, is_cancellation, job_from, next_carrier, record_error
+from otjobs.dispatch import Dispatch
+from otjobs.errors import guard
+from otjobs.inherit import execution_in, labels, with_execution
+from otjobs.providers import active, start_span
+from otjobs.wire import (
+    attributes_of,
+    error_of,
+    is_cancellation,
+    job_from,
+    next_carrier,
+    outcome_of,
+    record_error,
+    set_attributes,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
+    from otjobs.carrier import Carrier
     from otjobs.job import Job
+
+MAX_CHILDREN: Final = 1000
+"""Jobs of one attempt whose first enqueue time is remembered, should it dispatch them once more."""
 
 __all__ = [
     "Dispatch",
@@ -41,82 +54,6 @@ __all__ = [
 ]
 
 
-class Dispatch:
-    """One publication of a job: the PRODUCER span around it and the carrier to put into the payload."""
-
-    __slots__ = ("_context", "_dispatcher", "_ended", "_identity", "_token", "carrier", "job", "span")
-
-    def __init__(self, job: Job, *, context: Context | None = None, identity: bool = True) -> None:
-        parent_context = otel_context.get_current() if context is None else context
-        self.job = job
-        self._dispatcher = dispatcher_in(parent_context)
-        self._ended = False
-        self._identity = identity
-        self._token: Any = None
-        if job.enqueued_at is None:
-            job.enqueued_at = jobs.now()
-        inherit(job, self._dispatcher, parent_context)
-        job.producer = own_service()
-        self.span: Span = start_span(
-            f"dispatch {job.job_type}",
-            context=parent_context,
-            kind=SpanKind.PRODUCER,
-            attributes=attributes_of(job, "send", "dispatch", trace_of(parent_context) if job.workflow_id else ""),
-            links=[Link(link) for link in job.links] if job.links else (),
-            start_time=job.enqueued_at,
-        )
-        own = self.span.get_span_context()
-        if job.workflow_id and own.is_valid and job.workflow_id == f"{own.trace_id:032x}":
-            job.workflow_id = ""  # derived by every reader
-        self._context = trace.set_span_in_context(self.span, parent_context)
-        self.carrier: dict[str, str] = encode(job, own, parent_context, identity=identity)
-
-    @property
-    def job_id(self) -> str:
-        """The job's id."""
-        return self.job.job_id
-
-    def rename(self, job_id: str) -> None:
-        """Give the job the id that only the queue could choose, during or after the publish."""
-        self.job.job_id = job_id
-        self.span.set_attribute(a.JOB_ID, job_id)
-        if self._identity:
-            self.carrier["id"] = job_id
-
-    def activate(self) -> None:
-        """Make the span current until `end`."""
-        self._token = otel_context.attach(self._context)
-
-    def end(self, error: BaseException | None = None) -> None:
-        """End the span; with an error the publish failed and there is no job."""
-        if self._ended:
-            return
-        self._ended = True
-        if self._token is not None:
-            otel_context.detach(self._token)
-            self._token = None
-        if error is not None:
-            record_error(self.span, type(error).__name__, error, expected=False)
-            self.span.set_attribute(a.ERROR_TYPE, type(error).__name__)
-        elif self._dispatcher is not None:
-            self._dispatcher.child(self.job.system, self.job.job_id)
-        self.span.end(max(jobs.now(), self.job.enqueued_at or 0))
-
-    def __enter__(self) -> Self:
-        self.activate()
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
-        with guard("a dispatch span could not be ended"):
-            self.end(error)
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(self, kind: object, error: BaseException | None, tb: object) -> None:
-        self.__exit__(kind, error, tb)
-
-
 class Execution:
     """One attempt of a job: the CONSUMER span around it, its children and its outcome."""
 
@@ -124,7 +61,7 @@ class Execution:
         "_children",
         "_cpu_start",
         "_ended",
-        "_next",
+        "_enqueued",
         "_thread",
         "_token",
         "attempt_attributes",
@@ -148,17 +85,21 @@ class Execution:
         self.job = job
         self.carrier = carrier
         self._children: set[int] = set()
+        self._enqueued: dict[int, int] | None = None
         self._ended = False
         self._token: Any = None
         self.outcome = ""
         self.error: BaseException | None = None
         self.error_type = ""
         self.dead_letter = False
-        self._next: dict[str, str] | None = None
         self.started_at = jobs.now() if started_at is None else started_at
-        self.span, self.context, self.workflow_id, self.attempt_attributes = _start_execute(
-            job, carrier, self.started_at
-        )
+        self.span: Span = trace.INVALID_SPAN
+        self.context, self.workflow_id = carrier.context, job.workflow_id
+        self.attempt_attributes: dict[str, Any] = {}
+        with guard("an attempt could not be traced"):
+            self.span, self.context, self.workflow_id, self.attempt_attributes = _start_execute(
+                job, carrier, self.started_at
+            )
         self._thread = threading.get_ident() if cpu else 0
         self._cpu_start = time.thread_time() if cpu else 0.0
 
@@ -179,10 +120,11 @@ class Execution:
 
     def activate(self) -> None:
         """Make the span current, with the job's baggage, and let beacons be sent."""
-        context = with_execution(trace.set_span_in_context(self.span, self.context), self)
-        self._token = otel_context.attach(context)
-        if self.span.is_recording() and not self.observed:
-            beacon.watch(self)
+        with guard("an attempt could not be made current"):
+            context = with_execution(trace.set_span_in_context(self.span, self.context), self)
+            self._token = otel_context.attach(context)
+            if self.span.is_recording() and not self.observed:
+                beacon.watch(self)
 
     def deactivate(self) -> None:
         """Give the context back that was current before `activate`; the span goes on."""
@@ -194,6 +136,17 @@ class Execution:
         """Count a job that this attempt dispatched; its own re-publications do not count."""
         if job_id != self.job.job_id or system != self.job.system:
             self._children.add(hash((system, job_id)))
+
+    def first_enqueue(self, system: str, job_id: str, enqueued_at: int) -> int:
+        """Return when this attempt first dispatched that job: an id that it dispatches twice is one job all the same.
+
+        The first 1000 jobs are remembered.
+        """
+        known = self._enqueued = self._enqueued or {}
+        key = hash((system, job_id))
+        if len(known) < MAX_CHILDREN:
+            return known.setdefault(key, enqueued_at)
+        return known.get(key, enqueued_at)
 
     @property
     def dispatched(self) -> int:
@@ -211,18 +164,18 @@ class Execution:
             error_type: the reason, where there is no exception.
             dead_letter: the job is set aside for good.
         """
-        if outcome not in a.OUTCOMES:
-            warn("an unknown outcome was given and counts as failure", outcome)
-            outcome = "failure"
-        self.outcome, self.dead_letter = outcome, dead_letter
-        self.error = error
-        self.error_type = error_type or ("" if error is None else type(error).__name__)
+        with guard("the outcome of an attempt could not be noted"):
+            self.outcome, self.dead_letter = outcome_of(outcome), given.flag(dead_letter, "dead_letter")
+            self.error, reason = error_of(error)
+            self.error_type = given.text(error_type, "error_type") or reason
 
     def limit_attempts(self, most: int) -> None:
         """Say how many attempts the job may have, where that is known only now."""
-        if most != self.job.max_attempts:
-            self.job.max_attempts = most
-            self.span.set_attribute(a.MAX_ATTEMPTS, most)
+        with guard("the limit of a job's attempts could not be noted"):
+            limit = given.count(most, "max_attempts")
+            if limit is not None and limit != self.job.max_attempts:
+                self.job.max_attempts = limit
+                set_attributes(self.span, {a.MAX_ATTEMPTS: limit})
 
     def retry(
         self, *, due_at: int | None = None, delay_seconds: float | None = None, error: BaseException | None = None
@@ -234,10 +187,14 @@ class Execution:
             delay_seconds: the same, from now.
             error: why.
         """
-        self.set_outcome("retry", error=error, error_type="" if error else self.error_type)
-        if due_at is None and delay_seconds is not None:
-            due_at = jobs.now() + int(delay_seconds * 1e9)
-        return self.next_carrier(due_at=due_at)
+        with guard("the next attempt of a job could not be prepared"):
+            self.set_outcome("retry", error=error, error_type="" if error is not None else self.error_type)
+            due_at = times.deadline(due_at, "due_at")
+            delay = given.seconds(delay_seconds, "delay_seconds")
+            if due_at is None and delay is not None:
+                due_at = times.after(jobs.now(), delay)
+            return self.next_carrier(due_at=due_at)
+        return {}
 
     def next_carrier(self, *, due_at: int | None = None, identity: bool = True) -> dict[str, str]:
         """Return the carrier of a re-publication of this job, due at the given unix ns."""
@@ -274,9 +231,17 @@ class Execution:
         self._ended = True
         beacon.forget(self)
         self.deactivate()
-        outcome = self.outcome or outcome or ("success" if error is None else "failure")
-        error = self.error if self.error is not None else error
-        error_type = self.error_type or error_type or ("" if error is None else type(error).__name__)
+        with guard("an execute span could not be ended"):
+            self._end(outcome, error, error_type, expected=expected, ended_at=ended_at)
+
+    def _end(
+        self, outcome: str, error: BaseException | None, error_type: str, *, expected: bool, ended_at: int | None
+    ) -> None:
+        error, reason = error_of(error)
+        outcome = self.outcome or outcome_of(outcome or ("success" if error is None and not reason else "failure"))
+        if self.error is not None:
+            error, reason = error_of(self.error)
+        error_type = self.error_type or given.text(error_type, "error_type") or reason
         late: dict[str, Any] = {a.OUTCOME: outcome}
         if self.observed:
             late[a.OBSERVED] = True  # and what it dispatched is unknown
@@ -288,10 +253,11 @@ class Execution:
             late[a.ERROR_TYPE] = error_type
         if self._thread and self._thread == threading.get_ident():
             late[a.CPU_SECONDS] = time.thread_time() - self._cpu_start
-        self.span.set_attributes(late)
+        set_attributes(self.span, late)
         if outcome in ("failure", "lost", "rejected") or (outcome == "retry" and error is not None):
             record_error(self.span, error_type, error, expected=expected or outcome == "retry")
-        self.span.end(max(jobs.now() if ended_at is None else ended_at, self.started_at))
+        end = times.moment(ended_at, "ended_at")
+        self.span.end(max(jobs.now() if end is None else end, self.started_at))
 
     def abandon(self) -> None:
         """Leave the end of the attempt to another process, which reports it as observed: this span is never sent."""
@@ -304,8 +270,7 @@ class Execution:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
-        with guard("an execute span could not be ended"):
-            self.end("cancelled" if is_cancellation(error) else "", error=error)
+        self.end("cancelled" if is_cancellation(error) else "", error=error)
 
     async def __aenter__(self) -> Self:
         self._thread = 0  # other tasks share the thread, so its CPU time is not this job's
@@ -355,10 +320,11 @@ def ended_elsewhere(
         late[a.DISPATCHED] = 0
     if dead_letter:
         late[a.DEAD_LETTER] = True
-    error_type = error_type or ("" if error is None else type(error).__name__)
+    error, reason = error_of(error)
+    error_type = error_type or reason
     if error_type and outcome != "success":
         late[a.ERROR_TYPE] = error_type
-    span.set_attributes(late)
+    set_attributes(span, late)
     if outcome in ("failure", "lost", "rejected"):
         record_error(span, error_type, error, expected=expected)
     span.end(end)
@@ -374,6 +340,8 @@ def _start_execute(job: Job, carrier: Carrier, started_at: int) -> tuple[Span, C
     """Start the execute span of an attempt; returns it, its parent context, the workflow id and its attributes."""
     context = carrier.context
     dispatch = carrier.dispatch
+    if not active():
+        return trace.INVALID_SPAN, context, job.workflow_id, {}
     links = [Link(target) for target in (dispatch, carrier.previous, *job.links) if target is not None]
     if settings().link_mode and dispatch is not None:
         context = trace.set_span_in_context(trace.INVALID_SPAN, context)

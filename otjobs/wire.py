@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Status, StatusCode
 
 from otjobs import attributes as a
+from otjobs import given
 from otjobs import job as jobs
+from otjobs.bounded import made_sound
 from otjobs.carrier import Carrier, encode
 from otjobs.config import settings
-from otjobs.errors import guard
+from otjobs.errors import guard, warn
 from otjobs.job import Job, Parent, default_worker
-from otjobs.providers import own_service
+from otjobs.providers import active, own_service
+from otjobs.texts import bounded, mended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
 MAX_MESSAGE: Final = 4096
+MAX_STACK: Final = 32_768
+MAX_FRAMES: Final = 100
 
 
 def attributes_of(job: Job, operation: str, name: str, trace_id: str) -> dict[str, Any]:
@@ -84,20 +90,51 @@ def _parent_attributes(job: Job, parent: Parent, out: dict[str, Any]) -> None:
         out[a.WORKFLOW_STARTED_AT] = job.workflow_started_at
 
 
+def set_attributes(span: Span, attributes: dict[str, Any]) -> None:
+    """Set attributes of ours on a span that has started."""
+    span.set_attributes(made_sound(attributes))
+
+
+def outcome_of(value: object) -> str:
+    """Return an outcome; an unknown one counts as failure."""
+    found = given.text(value, "outcome", "failure")
+    if found not in a.OUTCOMES:
+        warn("an unknown outcome was given and counts as failure", found)
+        found = "failure"
+    return found
+
+
+def error_of(error: object) -> tuple[BaseException | None, str]:
+    """Return the exception, where it is one, and its class's name; an exception class and a text count as reasons."""
+    if error is None:
+        return None, ""
+    if isinstance(error, BaseException):
+        return error, type(error).__name__
+    if isinstance(error, type) and issubclass(error, BaseException):
+        return None, error.__name__
+    return None, given.text(error, "error") or "Error"
+
+
 def record_error(span: Span, error_type: str, error: BaseException | None, *, expected: bool) -> None:
     """Put an exception on a span as far as the settings allow, and its status unless it was expected."""
     how = settings().exceptions
     message = None
+    event: dict[str, str] = {}
     if error is not None and how != "type":
         with guard("an exception could not be put into words"):
-            message = str(error)[:MAX_MESSAGE]
+            message = mended(str(error)[:MAX_MESSAGE])
+            event = {"exception.type": bounded(error_type), "exception.message": message}
+    if error is not None and how == "stack":
+        with guard("the stack of an exception could not be put into words"):
+            kind = type(error)
+            where = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+            event["exception.type"] = bounded(f"{where}{kind.__qualname__}")
+            stack = "".join(traceback.format_exception(error, limit=MAX_FRAMES))
+            event["exception.stacktrace"] = mended(stack[:MAX_STACK])
     if not expected:
         span.set_status(Status(StatusCode.ERROR, message))
-    if error is not None and how == "stack":
-        with guard("an exception could not be recorded"):
-            span.record_exception(error)
-    elif message is not None:
-        span.add_event("exception", {"exception.type": error_type, "exception.message": message})
+    if event:
+        span.add_event("exception", event)
 
 
 def is_cancellation(error: BaseException | None) -> bool:
@@ -115,7 +152,12 @@ def next_carrier(
     started_at: int | None = None,
     identity: bool = True,
 ) -> dict[str, str]:
-    """Return the carrier for publishing the next attempt of a job; the original dispatch stays its parent."""
+    """Return the carrier for publishing the next attempt of a job; the original dispatch stays its parent.
+
+    Where nothing is traced, a carrier that came in goes on, and none is made.
+    """
+    if (dispatch is None or not dispatch.is_valid) and not active():
+        return {}
     following = job.changed(
         attempt=job.attempt + 1,
         published_at=jobs.now(),
@@ -131,7 +173,7 @@ def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
     known = {key: value for key, value in defaults.items() if value is not None and value != ""}
     # A job's type and first queue are those of its first publication.
     job_type = known.pop("job_type", "")
-    attempt = max(int(known.pop("attempt", 1)), carrier.attempt)
+    attempt = max(given.count(known.pop("attempt", None), "attempt") or 1, carrier.attempt)
     fields: dict[str, Any] = {
         "system": carrier.system or "custom",
         "job_id": carrier.job_id,

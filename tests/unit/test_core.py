@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 import otjobs
 from otjobs import attributes as a
 from otjobs import config, errors
-from otjobs.carrier import MAX_BYTES, decode, parse_traceparent
+from otjobs.carrier import MAX_SIZE, decode, parse_traceparent
 from otjobs.testing import TickingClock, capture_jobs
 
 SECOND = 1_000_000_000
@@ -166,8 +166,8 @@ def test_a_failed_publish_is_an_error_is_not_current_and_no_child(captured):
         {"attempt": "-1", "enqueued_at": "9" * 30, "type": ["x"]},
         {"id": "x" * 2000},
         {"workflow": "nonsense"},
-        "y" * (MAX_BYTES + 1),
-        {"a": "b" * MAX_BYTES * 2},
+        "y" * (MAX_SIZE + 1),
+        {"a": "b" * MAX_SIZE * 2},
         {str(i): "" for i in range(999)},
         "[" * 10000,
         {"baggage": "=;=,,%%%"},

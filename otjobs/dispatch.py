@@ -1,0 +1,135 @@
+"""The span of a publication, and the carrier that it puts into the payload."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanKind
+
+from otjobs import attributes as a
+from otjobs import given
+from otjobs import job as jobs
+from otjobs.carrier import encode
+from otjobs.errors import guard
+from otjobs.inherit import Passage, dispatcher_in, inherit, trace_of
+from otjobs.providers import active, own_service, start_span
+from otjobs.texts import bounded
+from otjobs.wire import attributes_of, error_of, record_error, set_attributes
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+    from otjobs.job import Job
+    from otjobs.spans import Execution
+
+
+class Dispatch:
+    """One publication of a job: the PRODUCER span around it and the carrier to put into the payload.
+
+    Args:
+        job: the job; it is enqueued now where it does not say when.
+        context: whose child it is; the current context by default.
+        identity: also write system and job id into the carrier.
+        started_at: unix ns, the start of the span; that of the enqueue by default.
+    """
+
+    __slots__ = ("_context", "_dispatcher", "_ended", "_identity", "_token", "carrier", "job", "span", "started_at")
+
+    def __init__(
+        self, job: Job, *, context: Context | None = None, identity: bool = True, started_at: int | None = None
+    ) -> None:
+        self.job = job
+        self.carrier: dict[str, str] = {}
+        """Empty where nothing is traced (`OTEL_SDK_DISABLED`)."""
+        self.span: Span = trace.INVALID_SPAN
+        self._context = otel_context.get_current() if context is None else context
+        self._dispatcher: Execution | Passage | None = None
+        self._ended = False
+        self._identity = identity
+        self._token: Any = None
+        if job.enqueued_at is None:
+            job.enqueued_at = jobs.now()
+        self.started_at = job.enqueued_at if started_at is None else started_at
+        with guard("a publication could not be traced"):
+            if active():
+                self._start()
+
+    def _start(self) -> None:
+        job, parent_context = self.job, self._context
+        self._dispatcher = dispatcher = dispatcher_in(parent_context)
+        if (
+            job.enqueued_at is not None
+            and job.job_id
+            and dispatcher is not None
+            and not isinstance(dispatcher, Passage)
+        ):
+            job.enqueued_at = dispatcher.first_enqueue(job.system, job.job_id, job.enqueued_at)
+        inherit(job, self._dispatcher, parent_context)
+        job.producer = own_service()
+        self.span = start_span(
+            f"dispatch {job.job_type}",
+            context=parent_context,
+            kind=SpanKind.PRODUCER,
+            attributes=attributes_of(job, "send", "dispatch", trace_of(parent_context) if job.workflow_id else ""),
+            links=[Link(link) for link in job.links] if job.links else (),
+            start_time=self.started_at,
+        )
+        own = self.span.get_span_context()
+        if job.workflow_id and own.is_valid and job.workflow_id == f"{own.trace_id:032x}":
+            job.workflow_id = ""  # derived by every reader
+        self._context = trace.set_span_in_context(self.span, parent_context)
+        self.carrier = encode(job, own, parent_context, identity=self._identity)
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.job.job_id
+
+    def rename(self, job_id: str) -> None:
+        """Give the job the id that only the queue could choose, during or after the publish."""
+        with guard("a job could not be given its id"):
+            found = given.text(job_id, "job_id")
+            if not found:
+                return
+            self.job.job_id = found
+            set_attributes(self.span, {a.JOB_ID: found})
+            if self._identity and self.carrier:
+                self.carrier["id"] = bounded(found)
+
+    def activate(self) -> None:
+        """Make the span current until `end`."""
+        with guard("a publication could not be made current"):
+            self._token = otel_context.attach(self._context)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the span; with an error the publish failed and there is no job."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._token is not None:
+            otel_context.detach(self._token)
+            self._token = None
+        with guard("a dispatch span could not be ended"):
+            error, reason = error_of(error)
+            if reason:
+                record_error(self.span, reason, error, expected=False)
+                set_attributes(self.span, {a.ERROR_TYPE: reason})
+            elif self._dispatcher is not None:
+                self._dispatcher.child(self.job.system, self.job.job_id)
+            self.span.end(max(jobs.now(), self.started_at))
+
+    def __enter__(self) -> Self:
+        self.activate()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
+        self.end(error)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, tb: object) -> None:
+        self.__exit__(kind, error, tb)
