@@ -175,4 +175,4 @@ def _report(done: _Done) -> None:
         expected=done.ending.expected,
     )
     if done.stops:
-        celery_replace.ended(done, done.ending.outcome, done.ending.error_type)
+        celery_replace.ended(done, done.ending.outcome, done.ending.error_type, at=done.ended_at)

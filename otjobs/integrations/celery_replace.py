@@ -105,9 +105,9 @@ def original_type(request: Any, task_name: str) -> str:
     return found if isinstance(found, str) and found else task_name
 
 
-def ended(request: Any, outcome: str, error_type: str) -> None:
-    """End the replaced jobs that wait for this message, which has ended for good and does not go on."""
-    _end(_readable(header(request, WAITING)), outcome, error_type or ("Ignore" if outcome == "success" else ""))
+def ended(request: Any, outcome: str, error_type: str, *, at: int | None = None) -> None:
+    """End the replaced jobs that wait for this message, which ended for good (at unix ns) and does not go on."""
+    _end(_readable(header(request, WAITING)), outcome, error_type or ("Ignore" if outcome == "success" else ""), at)
 
 
 def chord_failed(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -122,13 +122,13 @@ def chord_failed(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwa
     return wrapped(*args, **kwargs)
 
 
-def _end(waiting: dict[str, Any], outcome: str, error_type: str) -> None:
+def _end(waiting: dict[str, Any], outcome: str, error_type: str, at: int | None = None) -> None:
     for job_id, kept in waiting.items():
         carrier = decode(kept)
         if not carrier.known:
             continue
         job = spans.job_from(carrier, {"system": SYSTEM, "job_id": job_id, "job_type": carrier.job_type})
-        now = job.published_at = jobs.now()  # it never was; nobody waited for it in a queue
+        now = job.published_at = jobs.now() if at is None else at  # it never was; nobody waited for it in a queue
         found = _ENDS_AS.get(outcome, "failure")
         # A failure is observed, so that the attempt's own report counts where it does run after all.
         started_at = now if found == "failure" else None

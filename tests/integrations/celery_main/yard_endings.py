@@ -7,7 +7,7 @@ import signal
 
 from celery import Task, chain, chord, group
 from celery.exceptions import Ignore, Reject, Retry
-from yard import again, app, exits, quick, started, task
+from yard import again, app, exits, log, quick, started, task
 
 
 class Unpicklable(Exception):
@@ -212,6 +212,7 @@ def dies(self):
 @task()
 def child(self, n=None):
     started(self)
+    log("canvas", self.request.id, canvas=[self.request.chain, self.request.chord])
     return n
 
 
