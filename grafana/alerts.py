@@ -13,6 +13,7 @@ _MINUTE_MS: Final = 60_000
 
 FAILURE_WINDOW_SECONDS: Final = 900
 SILENCE_WINDOW_SECONDS: Final = 900
+IDLE_WINDOW_SECONDS: Final = 900
 
 
 def _rows(sql_name: str, *, seconds: int) -> Json:
@@ -75,13 +76,26 @@ ended). It ends below 2 %. Attempts that will be retried do not count.
 4. State expired: jobs waited too long. Look at Queueing time and at the number of workers.
 """
 _SILENCE_RUNBOOK = """\
-No dispatch, start or end of any job has a time within the last 15 minutes, or the database gave no answer.
+No span of any service was stored in the last 15 minutes, by the clock of the database, or the database gave no answer. \
+Signs of life of long runs are spans, too: jobs that run for hours keep it quiet.
 1. Is work expected at this hour? If not, pause the rule for that time, or let a schedule dispatch a job that does \
 nothing every five minutes.
 2. The collector: its health check on port 13133; in its metrics `otelcol_exporter_queue_size` and \
 `otelcol_exporter_send_failed_spans_total`.
-3. ClickHouse: does `SELECT max(Timestamp) FROM otel_traces` move? If so, spans arrive but are not those of jobs.
+3. ClickHouse: is its disk full, does it refuse inserts? Its log says so.
 4. The services: do they run under `opentelemetry-instrument`, and does their log warn of failed exports?
+"""
+_IDLE_RUNBOOK = """\
+Jobs of this queue have been ready for 15 minutes, and nothing of it started in that time: no worker takes them.
+1. Do the workers of this queue run, and are they connected to the broker? Start them.
+2. They run: is every one of them busy with a job that does not end? `otjobs sql --named stuck_jobs`
+3. Was the queue renamed or purged? Its jobs then wait here until they are forgotten.
+"""
+_OVERTAKEN_RUNBOOK = """\
+Jobs of this queue have been ready for an hour, and each job that the queue started in the last hour was ready later.
+1. Are they in the broker still? If not, they were purged or dropped, or a worker ran them and died before it could tell.
+2. They are: something goes before them, such as priorities, or a worker that holds them as prefetched and does not run them.
+3. `otjobs sql --named waiting_now` counts them by queue and type; the view `open_jobs` names each.
 """
 
 
@@ -119,14 +133,43 @@ def rules() -> Json:
                         "Nothing arrives",
                         [_rows("alert_silence", seconds=SILENCE_WINDOW_SECONDS), _threshold("lt", 1)],
                         panel=overview.SILENCE,
-                        # A heartbeat: no answer is as bad as no event.
+                        # A heartbeat: no answer is as bad as no span.
                         noDataState="Alerting",
                         execErrState="Alerting",
                         annotations={
-                            "summary": "No event of any job for 15 minutes",
+                            "summary": "No span was stored for 15 minutes",
                             "description": _SILENCE_RUNBOOK,
                         },
                         labels={"severity": "critical", "component": "otjobs"},
+                    ),
+                    _rule(
+                        "otjobs-nothing-starts",
+                        "Nothing starts",
+                        [_rows("alert_nothing_starts", seconds=IDLE_WINDOW_SECONDS), _threshold("gt", 0)],
+                        panel=overview.WAITING,
+                        # No row means that no queue is like that.
+                        noDataState="OK",
+                        execErrState="Error",
+                        annotations={
+                            "summary": "{{ humanize $values.A.Value }} jobs wait on queue {{ $labels.queue }} "
+                            "({{ $labels.system }}) and nothing starts",
+                            "description": _IDLE_RUNBOOK,
+                        },
+                        labels={"severity": "critical", "component": "otjobs"},
+                    ),
+                    _rule(
+                        "otjobs-overtaken",
+                        "Jobs are overtaken",
+                        [_rows("alert_overtaken", seconds=IDLE_WINDOW_SECONDS), _threshold("gt", 0)],
+                        panel=overview.OVERTAKEN,
+                        noDataState="OK",
+                        execErrState="Error",
+                        annotations={
+                            "summary": "{{ humanize $values.A.Value }} of {{ $labels.job_type }} on queue "
+                            "{{ $labels.queue }} ({{ $labels.system }}) wait while later jobs start",
+                            "description": _OVERTAKEN_RUNBOOK,
+                        },
+                        labels={"severity": "warning", "component": "otjobs"},
                     ),
                 ],
             }

@@ -9,7 +9,7 @@ from grafana import trace
 
 UID: Final = "otjobs-overview"
 # Panels that alerts point to.
-FAILURE_RATIO, SILENCE = 5, 6
+WAITING, FAILURE_RATIO, SILENCE, OVERTAKEN = 1, 5, 6, 16
 
 _RECENT = "Not counted: jobs dispatched more than the chosen days before the time range."
 _TRACE_LINK: Final = {
@@ -26,42 +26,55 @@ _TRACE_LINK: Final = {
 def _now() -> list[p.Json]:
     return [
         p.stat(
-            1,
+            WAITING,
             "Waiting now",
             (0, 0, 4, 4),
             sql="waiting_now",
             unit="short",
             thresholds=p.steps((None, p.BLUE)),
-            says="Jobs that could start now and have not. Delayed jobs and retries that sit out their backoff are not "
-            "counted, nor are jobs whose dispatch has not arrived. A job that was killed in its first second, with "
-            f"nobody to report it, still counts. {_RECENT} {p.LATE}",
+            says="Jobs that could start now and have not, whatever their age and the time range; retries whose time has "
+            "come are among them. Delayed jobs and retries that sit out their backoff are not counted, nor are jobs whose "
+            "dispatch has not arrived, and retries of which nobody knows when they are due. A job that was killed in its "
+            f"first second, with nobody to report it, still counts. {p.LATE}",
+        ),
+        p.stat(
+            OVERTAKEN,
+            "Overtaken",
+            (4, 0, 3, 4),
+            sql="overtaken",
+            unit="short",
+            thresholds=p.steps((None, p.GREEN), (1, p.YELLOW)),
+            says="Jobs among those that wait now, which have been ready for an hour while their queue started others in "
+            "the last hour, all of them ready later: starved, gone from the broker, or run by a worker whose spans died "
+            "with it. Yellow from 1. Not counted: jobs of a queue in which nothing started, which wait because no worker "
+            f"takes them. {p.LATE}",
         ),
         p.stat(
             2,
             "Oldest wait",
-            (4, 0, 4, 4),
+            (7, 0, 4, 4),
             sql="oldest_wait",
             unit="s",
             thresholds=p.steps((None, p.GREEN), (30, p.YELLOW), (300, p.RED)),
-            says="How long the longest waiting job could have started already. Yellow from 30 s, red from 5 min. "
-            f"Retries are not counted, because their second publication is not known before they start. {_RECENT} "
+            says="How long the longest waiting job could have started already, a retry from the time it was due. Yellow from "
+            "30 s, red from 5 min. Not counted: what Waiting now does not count. Jobs that were overtaken are in it. "
             f"{p.LATE}",
         ),
         p.stat(
             3,
             "Running now",
-            (8, 0, 4, 4),
+            (11, 0, 3, 4),
             sql="running_now",
             unit="short",
             thresholds=p.steps((None, p.BLUE)),
-            says="Jobs that a worker has begun and not ended. Not counted: runs in their first second, before which no "
-            "sign of life is sent. An attempt that was killed counts until three signs of life are missing. "
-            f"{_RECENT} {p.LATE}",
+            says="Jobs that a worker has begun and not ended, whatever their age. Not counted: runs in their first second, "
+            "before which no sign of life is sent. An attempt that was killed counts until three signs of life are missing. "
+            f"{p.LATE}",
         ),
         p.stat(
             4,
             "Open workflows",
-            (12, 0, 4, 4),
+            (14, 0, 3, 4),
             sql="open_workflows",
             unit="short",
             thresholds=p.steps((None, p.BLUE)),
@@ -72,7 +85,7 @@ def _now() -> list[p.Json]:
         p.stat(
             FAILURE_RATIO,
             "Failure ratio",
-            (16, 0, 4, 4),
+            (17, 0, 3, 4),
             sql="failure_ratio",
             unit="percentunit",
             thresholds=p.steps((None, p.GREEN), (0.01, p.YELLOW), (0.05, p.RED)),
@@ -87,9 +100,11 @@ def _now() -> list[p.Json]:
             sql="silence",
             unit="s",
             thresholds=p.steps((None, p.GREEN), (300, p.YELLOW), (900, p.RED)),
+            none=("no events", p.RED),
             says="Time since the newest dispatch, start or end of a job inside the time range. Yellow from 5 min, red "
             "from 15 min: nothing was dispatched, or nothing arrives. It goes on growing while services are idle, and "
-            f"shows none where the range has no event at all. {_RECENT} {p.LATE}",
+            "shows a red `no events` where the range has none at all. Not counted: signs of life of runs that go on. "
+            f"{_RECENT} {p.LATE}",
         ),
     ]
 

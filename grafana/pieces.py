@@ -62,16 +62,29 @@ def panel(kind: str, number: int, title: str, at: tuple[int, int, int, int], *, 
 
 
 def stat(
-    number: int, title: str, at: tuple[int, int, int, int], *, sql: str, unit: str, thresholds: Json, says: str
+    number: int,
+    title: str,
+    at: tuple[int, int, int, int],
+    *,
+    sql: str,
+    unit: str,
+    thresholds: Json,
+    says: str,
+    none: tuple[str, str] | None = None,
 ) -> Json:
-    """Return a panel with one number."""
+    """Return a panel with one number; `none` is text and colour where there is none, else it looks like the lowest."""
     made = panel("stat", number, title, at, sql=sql, form=TABLE, says=says)
     made["fieldConfig"]["defaults"] = {
         "unit": unit,
         "color": {"mode": "thresholds"},
         "thresholds": thresholds,
-        "noValue": "none",
+        "noValue": "none" if none is None else none[0],
     }
+    if none:
+        text, color = none
+        made["fieldConfig"]["defaults"]["mappings"] = [
+            {"type": "special", "options": {"match": "null+nan", "result": {"text": text, "color": color, "index": 0}}}
+        ]
     made["options"] = {
         "graphMode": "none",
         "colorMode": "value",

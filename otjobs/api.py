@@ -173,6 +173,7 @@ def ended(
         )
         outcome = outcome_of(outcome)
         started_at, ended_at = times.moment(started_at, "started_at"), times.moment(ended_at, "ended_at")
+        due = times.deadline(due_at, "due_at")
         if started_at is None and outcome not in a.UNSTARTED_OUTCOMES:
             started_at = _assumed_start(job)
         context = spans.ended_elsewhere(
@@ -183,13 +184,14 @@ def ended(
             started_at=started_at,
             ended_at=ended_at,
             dead_letter=given.flag(dead_letter, "dead_letter"),
+            retry_ready_at=max(jobs.now(), due or 0),
         )
         return spans.next_carrier(
             job,
             decoded.dispatch or context,
             decoded.context,
             previous=context,
-            due_at=times.deadline(due_at, "due_at"),
+            due_at=due,
             started_at=started_at,
         )
     return {}

@@ -35,6 +35,7 @@ PUBLISHED_AT: Final = "otjobs.job.published_at"  # publish of this attempt, wher
 DUE_AT: Final = "otjobs.job.due_at"  # earliest allowed start of this attempt
 EXPIRES_AT: Final = "otjobs.job.expires_at"  # a job not started by then is expired
 RECEIVED_AT: Final = "otjobs.job.received_at"  # when the worker's main process took the message
+RETRY_READY_AT: Final = "otjobs.job.retry_ready_at"  # of an attempt that ended as a retry: when the next one is ready
 FIRST_STARTED_AT: Final = "otjobs.job.first_started_at"  # start of attempt 1, on retries of a job without enqueued_at
 
 # Causes ---------------------------------------------------------------------------------------------------------

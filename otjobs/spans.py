@@ -62,6 +62,7 @@ class Execution:
         "_cpu_start",
         "_ended",
         "_enqueued",
+        "_published_later",
         "_thread",
         "_token",
         "attempt_attributes",
@@ -73,6 +74,7 @@ class Execution:
         "job",
         "observed",
         "outcome",
+        "retry_ready_at",
         "span",
         "started_at",
         "workflow_id",
@@ -92,6 +94,9 @@ class Execution:
         self.error: BaseException | None = None
         self.error_type = ""
         self.dead_letter = False
+        self.retry_ready_at: int | None = None
+        """When the next attempt is ready, unix ns; None where no publication has told it."""
+        self._published_later = False
         self.started_at = jobs.now() if started_at is None else started_at
         self.span: Span = trace.INVALID_SPAN
         self.context, self.workflow_id = carrier.context, job.workflow_id
@@ -196,9 +201,17 @@ class Execution:
             return self.next_carrier(due_at=due_at)
         return {}
 
-    def next_carrier(self, *, due_at: int | None = None, identity: bool = True) -> dict[str, str]:
-        """Return the carrier of a re-publication of this job, due at the given unix ns."""
-        return next_carrier(
+    def next_carrier(
+        self, *, due_at: int | None = None, identity: bool = True, published_later: bool = False
+    ) -> dict[str, str]:
+        """Return the carrier of a re-publication of this job.
+
+        Args:
+            due_at: earliest allowed start of the next attempt, unix ns.
+            identity: also write system and job id, for queues that keep them nowhere else.
+            published_later: another job publishes the next attempt, nobody knows when.
+        """
+        carrier = next_carrier(
             self.job,
             self.carrier.dispatch or (None if self.carrier.known else self.span.get_span_context()),
             self.context,
@@ -207,6 +220,10 @@ class Execution:
             started_at=self.started_at,
             identity=identity,
         )
+        self._published_later = published_later
+        if not published_later:
+            self.retry_ready_at = max(int(carrier["published_at"]), int(carrier.get("due_at", 0)))
+        return carrier
 
     def end(
         self,
@@ -253,11 +270,18 @@ class Execution:
             late[a.ERROR_TYPE] = error_type
         if self._thread and self._thread == threading.get_ident():
             late[a.CPU_SECONDS] = time.thread_time() - self._cpu_start
+        given_end = times.moment(ended_at, "ended_at")
+        end = max(jobs.now() if given_end is None else given_end, self.started_at)
+        if outcome != "retry" or self._published_later:
+            self.retry_ready_at = None
+        elif self.retry_ready_at is None:
+            self.retry_ready_at = end  # the message goes back to the queue as it is
+        if self.retry_ready_at is not None:
+            late[a.RETRY_READY_AT] = self.retry_ready_at
         set_attributes(self.span, late)
         if outcome in ("failure", "lost", "rejected") or (outcome == "retry" and error is not None):
             record_error(self.span, error_type, error, expected=expected or outcome == "retry")
-        end = times.moment(ended_at, "ended_at")
-        self.span.end(max(jobs.now() if end is None else end, self.started_at))
+        self.span.end(end)
 
     def abandon(self) -> None:
         """Leave the end of the attempt to another process, which reports it as observed: this span is never sent."""
@@ -292,6 +316,7 @@ def ended_elsewhere(
     observed: bool = True,
     dead_letter: bool = False,
     expected: bool = False,
+    retry_ready_at: int | None = None,
 ) -> SpanContext:
     """Write the execute span of an attempt that this process did not run, or that never ran.
 
@@ -306,6 +331,7 @@ def ended_elsewhere(
         observed: False when the reporter is the process that ran it.
         dead_letter: the job is set aside for good.
         expected: leave the span status Unset.
+        retry_ready_at: with outcome retry, when the next attempt is ready, unix ns; None where nobody knows.
 
     Returns:
         The span's context.
@@ -320,6 +346,8 @@ def ended_elsewhere(
         late[a.DISPATCHED] = 0
     if dead_letter:
         late[a.DEAD_LETTER] = True
+    if outcome == "retry" and retry_ready_at is not None:
+        late[a.RETRY_READY_AT] = retry_ready_at
     error, reason = error_of(error)
     error_type = error_type or reason
     if error_type and outcome != "success":

@@ -26,6 +26,7 @@ VIEWS = (
     "job_edges",
     "pipeline_health",
     "clock_skew",
+    "last_arrival",
 )
 _COLUMN = re.compile(r"^    (\w+),? -- (.+)$", re.MULTILINE)
 INTRO = """\

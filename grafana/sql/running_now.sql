@@ -1,5 +1,4 @@
--- Jobs that a worker has in hand.
+-- Jobs that a worker has in hand, whatever their age.
 SELECT countIf(state = 'running') AS running
-FROM jobs
-WHERE {recent}
-        AND {scope}
+FROM open_jobs
+WHERE {scope}

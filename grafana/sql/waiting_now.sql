@@ -1,5 +1,4 @@
--- Jobs that could start now and did not yet.
+-- Jobs that could start now and did not yet, whatever their age.
 SELECT countIf(state = 'waiting') AS waiting
-FROM jobs
-WHERE {recent}
-        AND {scope}
+FROM open_jobs
+WHERE {scope}

@@ -22,6 +22,7 @@ QUEUES: Final = (
     Column("queue", "QUEUE"),
     Column("system", "SYSTEM", spare=True),
     Column("waiting", "WAITING", "count"),
+    Column("overtaken", "OVERTAKEN", "count"),
     Column("running", "RUNNING", "count"),
     Column("jobs", "JOBS", "count"),
     Column("starts", "STARTS", "count", spare=True),
@@ -122,8 +123,12 @@ def show(query: str, columns: Sequence[Column], as_json: bool, nothing: str, **p
 def queues(seconds: int, as_json: bool) -> None:
     """Show each queue: who waits now, and how long jobs waited.
 
-    WAIT is time that nobody asked for: from the moment a job may run to its start. Countdowns, ETAs and backoffs are
-    delay, not wait. FAILED counts failed, lost, expired and rejected jobs.
+    WAITING and RUNNING are of now, whatever the age of the jobs. A retry waits once it is due, not in its backoff.
+    OVERTAKEN of those that wait are ready for an hour in which their queue started only jobs that were ready later:
+    starved, gone from the broker, or run by a worker that died before it could tell.
+
+    The rest is of the jobs of the last while. WAIT is time that nobody asked for: from the moment a job may run to its
+    start. Countdowns, ETAs and backoffs are delay, not wait. FAILED counts failed, lost, expired and rejected jobs.
 
     Example:
       otjobs queues --since 15m

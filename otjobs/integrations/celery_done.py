@@ -40,7 +40,7 @@ _done: dict[int, deque[_Done]] = {}
 class _Done:
     """A finished attempt, seen like a task request, without its arguments."""
 
-    def __init__(self, request: Any, ending: celery_outcome.Ending, *, stops: bool) -> None:
+    def __init__(self, request: Any, ending: celery_outcome.Ending, *, stops: bool, retry_ready_at: int | None) -> None:
         known = request.request_dict
         self.headers = {key: known[key] for key in _CARRIED if key in known}
         self.name, self.id, self.hostname = request.task.name, request.id, request.hostname
@@ -48,7 +48,7 @@ class _Done:
         self.started_at = int(request.time_start * 1e9)
         self.ended_at = jobs.now()
         self.at = time.monotonic()
-        self.ending, self.stops = ending, stops
+        self.ending, self.stops, self.retry_ready_at = ending, stops, retry_ready_at
 
 
 def request_class(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -74,7 +74,7 @@ def _on_success(wrapped: Callable[..., Any], request: Any, args: tuple[Any, ...]
 
 def _note(request: Any, told: celery_told.Told | None, failed: object, result: Any, runtime: Any) -> None:
     if told is not None:
-        remember(request, told.ending, stops=told.stops)
+        remember(request, told.ending, stops=told.stops, retry_ready_at=told.retry_ready_at)
     elif failed:
         return  # of a job that the child does not trace
     elif result is None and runtime is None:
@@ -114,7 +114,9 @@ def _speaking_for(request: Any, told: celery_told.Told | None) -> Iterator[None]
             otel_context.detach(token)
 
 
-def remember(request: Any, ending: celery_outcome.Ending, *, stops: bool = False) -> None:
+def remember(
+    request: Any, ending: celery_outcome.Ending, *, stops: bool = False, retry_ready_at: int | None = None
+) -> None:
     """Keep the end of an attempt for as long as its span may still be in the child."""
     pid = request.worker_pid
     if pid is None or pid == os.getpid() or not request.time_start:
@@ -124,7 +126,7 @@ def remember(request: Any, ending: celery_outcome.Ending, *, stops: bool = False
     found = _done.get(pid)
     if found is None:
         found = _done[pid] = deque(maxlen=MOST)
-    done = _Done(request, ending, stops=stops)
+    done = _Done(request, ending, stops=stops, retry_ready_at=retry_ready_at)
     found.append(done)
     while found[0].at < done.at - _window_seconds():
         found.popleft()
@@ -173,6 +175,7 @@ def _report(done: _Done) -> None:
         ended_at=done.ended_at,
         dead_letter=done.ending.dead_letter,
         expected=done.ending.expected,
+        retry_ready_at=done.retry_ready_at,
     )
     if done.stops:
         celery_replace.ended(done, done.ending.outcome, done.ending.error_type, at=done.ended_at)

@@ -42,7 +42,7 @@ def on_replace(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kw
     with guard("a replaced job could not be followed"):
         execution = execution_in(otel_context.get_current())
         if execution is not None and execution.job.job_id == task.request.id:
-            token = _replacing.set({execution.job.job_id: execution.next_carrier(identity=False)})
+            token = _replacing.set({execution.job.job_id: execution.next_carrier(identity=False, published_later=True)})
         else:
             execution = None
     replaced = False

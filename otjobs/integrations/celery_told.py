@@ -31,6 +31,8 @@ class Told:
     """Nothing that follows the job in a canvas is published."""
     traceparent: str
     workflow_id: str
+    retry_ready_at: int | None
+    """When the next attempt is ready, unix ns; None where there is none, or another job publishes it."""
 
 
 class _Runtime(float):
@@ -52,6 +54,7 @@ def say(execution: Execution, ending: Ending, *, stops: bool) -> None:
             stops=stops,
             traceparent=format_traceparent(execution.span.get_span_context()),
             workflow_id=execution.workflow_id,
+            retry_ready_at=execution.retry_ready_at,
         )
     )
 

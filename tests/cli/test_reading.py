@@ -58,6 +58,7 @@ SHAPES = {
         "system",
         "queue",
         "waiting",
+        "overtaken",
         "running",
         "jobs",
         "starts",
@@ -101,7 +102,7 @@ def test_json_lists_are_arrays_of_objects(embedded_url, command):
                 assert value is None or TIME.fullmatch(value), (key, value)
             elif key.endswith("_seconds"):
                 assert value is None or type(value) in (int, float), (key, value)
-            elif key in ("jobs", "attempts", "failed", "waiting", "open_jobs", "failed_jobs", "starts"):
+            elif key in ("jobs", "attempts", "failed", "waiting", "overtaken", "open_jobs", "failed_jobs", "starts"):
                 assert type(value) is int
 
 

@@ -25,6 +25,7 @@ FOR_PEOPLE = [
     "job_edges",
     "pipeline_health",
     "clock_skew",
+    "last_arrival",
     "otel_traces",
     "otel_traces_trace_id_ts",
 ]

@@ -63,6 +63,8 @@ class Run:
     beacons: list[tuple[int, float]] = field(default_factory=list)
     """(moment of sending, seconds to the next one)"""
     children: list[Job] = field(default_factory=list)
+    next_ready_at: int | None = None
+    """When the attempt that it published, or that its message becomes, is ready; None: that is not told."""
 
     @property
     def seen(self) -> bool:
@@ -271,6 +273,7 @@ class _Generator:
             end = max(run.end or start, start)
             if again == "redelivered":
                 attempt, redelivered, at = carried + 1, True, end + self.seconds(0.1, 60)
+                run.next_ready_at = end
                 continue  # the same message: its times stay those of its publication
             at = end - (self.seconds(0, 0.01) if self.chance(0.5) and end - start > S else 0)
             attempt = carried = attempt + 1
@@ -279,6 +282,8 @@ class _Generator:
             if self.chance(0.15):
                 queue = rng.choice(QUEUES)
             times = (None, None) if again == "copied" else (at, due)
+            if int(run.span_id, 16) % 7:  # the others are replaced by a canvas, or of a client that does not tell
+                run.next_ready_at = max(at, due or 0)
             if again == "copied" and due:
                 at = due
 

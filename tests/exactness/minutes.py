@@ -71,8 +71,9 @@ def queue_minutes(world: World) -> list[Row]:
         if attempt.ended_at is not None:
             counts[minute_of(attempt.ended_at), *place][COUNTED[attempt.outcome]] += 1
             ended[minute_of(attempt.ended_at), *place].append(attempt)
-        for minute in minutes_of_waiting(attempt, world.now):
-            ready[minute, *place].append(attempt.ready_at or 0)
+        for since, left in waits(attempt):
+            for minute in minutes_of_waiting(since, left, world.now):
+                ready[minute, *place].append(since)
     rows = []
     for key in counts.keys() | ready.keys():
         minute, waiting = key[0], ready[key]
@@ -91,18 +92,27 @@ def queue_minutes(world: World) -> list[Row]:
     return rows
 
 
-def minutes_of_waiting(attempt: Attempt, now: int) -> Iterable[int]:
-    """The minutes at whose end t the attempt waits: ready_at <= t < start, or end where it never started.
+def waits(attempt: Attempt) -> Iterable[tuple[int, int | None]]:
+    """Since when, and until when, an attempt waited; and the one after it, which has no span before it starts.
 
-    An attempt of which neither was seen had left by the time the job was first seen to start with a later one.
+    It left with its start, or with its end where it never started. An attempt of which neither was seen had left by the
+    time the job was first seen to start with a later one.
     """
-    if attempt.ready_at is None or attempt.ready_at > now:
+    if attempt.ready_at is not None:
+        left = attempt.started_at if attempt.started_at is not None else attempt.ended_at
+        later = [a for a in attempt.job.attempts if a.started_at is not None]
+        if left is None and any(a.number > attempt.number for a in later):
+            left = min(a.started_at for a in later)
+        yield attempt.ready_at, left
+    if attempt.next_ready_at is not None:
+        yield attempt.next_ready_at, None
+
+
+def minutes_of_waiting(since: int, left: int | None, now: int) -> Iterable[int]:
+    """The minutes at whose end t somebody waits: since <= t < left."""
+    if since > now:
         return ()
-    left = attempt.started_at if attempt.started_at is not None else attempt.ended_at
-    later = [a for a in attempt.job.attempts if a.started_at is not None]
-    if left is None and any(a.number > attempt.number for a in later):
-        left = min(a.started_at for a in later)
-    first = minute_of(attempt.ready_at - 1)
+    first = minute_of(since - 1)
     last = minute_of(now) if left is None else min(minute_of(left - 1) - 60, minute_of(now))
     return range(first, last + 1, 60)
 

@@ -102,6 +102,13 @@ class Attempt:
         return None if self.published_at is None else max(self.published_at, self.due_at or 0)
 
     @cached_property
+    def next_ready_at(self) -> int | None:
+        """When the attempt after this one is ready, of which there is no span yet; None where none is, or nobody told."""
+        if self.outcome != "retry" or self is not self.job.last:
+            return None
+        return latest(self.spans, "otjobs.job.retry_ready_at")
+
+    @cached_property
     def silent(self) -> bool:
         """Lost without anybody's report: three beacons missed, or a later attempt started."""
         if self.report is not None or self.beacon is None:
@@ -275,6 +282,9 @@ class Job:
     @cached_property
     def state(self) -> str:
         outcome = self.last.outcome
+        again = self.last.next_ready_at
+        if again is not None:
+            return "waiting" if again <= self.world.now else "retrying"
         if outcome:
             return STATES.get(outcome, outcome)
         return "scheduled" if self.ready_at is not None and self.ready_at > self.world.now else "waiting"
@@ -380,6 +390,23 @@ class World:
             "jobs": [job.row for job in self.jobs],
             "workflows": self.workflows,
         }
+
+
+def overtaken(job: Job) -> bool:
+    """Whether a job that waits for an hour saw its queue start others in the last hour, all of them ready later."""
+    hour_ago = job.world.now - 3600 * S
+    since = job.last.next_ready_at if job.last.outcome == "retry" else job.ready_at
+    if job.state != "waiting" or since is None or since > hour_ago:
+        return False
+    started = [
+        attempt.ready_at
+        for other in job.world.jobs
+        for attempt in other.attempts
+        if (other.system, other.queue) == (job.system, job.queue)
+        and attempt.ready_at is not None
+        and (attempt.started_at or 0) >= hour_ago
+    ]
+    return bool(started) and min(started) > since
 
 
 def is_complete(jobs: list[Job]) -> bool:

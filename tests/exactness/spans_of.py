@@ -73,7 +73,11 @@ def _spans_of_run(job: Job, run: Run, rng: random.Random) -> list[Span]:
         )  # fmt: skip
     if run.own:
         assert run.end is not None
-        late = {"otjobs.job.outcome": run.outcome, "otjobs.job.dispatched": str(dispatched(run))}
+        late = {
+            "otjobs.job.outcome": run.outcome,
+            "otjobs.job.dispatched": str(dispatched(run)),
+            **_next(run, run.outcome),
+        }
         if run.error_type:
             late["error.type"] = run.error_type
         if run.dead_letter:
@@ -84,7 +88,11 @@ def _spans_of_run(job: Job, run: Run, rng: random.Random) -> list[Span]:
         status = "Error" if run.outcome in ("failure", "rejected") else "Unset"
         found.append(_span("process", job, run, rng, run.trace_id, run.span_id, parent, times, status, **late))
     if run.observed:
-        late = {"otjobs.job.outcome": run.observed.outcome, "otjobs.job.observed": "true"}
+        late = {
+            "otjobs.job.outcome": run.observed.outcome,
+            "otjobs.job.observed": "true",
+            **_next(run, run.observed.outcome),
+        }
         late["error.type"] = run.observed.error_type
         if run.dead_letter:
             late["otjobs.job.dead_letter"] = "true"
@@ -95,6 +103,13 @@ def _spans_of_run(job: Job, run: Run, rng: random.Random) -> list[Span]:
             )
         )  # fmt: skip
     return found
+
+
+def _next(run: Run, outcome: str) -> dict[str, str]:
+    """What a run that ended as a retry tells of the one that follows."""
+    if outcome != "retry" or run.next_ready_at is None:
+        return {}
+    return {"otjobs.job.retry_ready_at": str(run.next_ready_at)}
 
 
 def dispatched(run: Run) -> int:

@@ -45,6 +45,7 @@ class Known:
             if followed or clock[run.service] > sent + 3 * interval * S:
                 self.end, self.outcome = sent, "lost"
         ready = None if runs[0].published_at is None else max(runs[0].published_at, runs[0].due_at or 0)
+        self.next_ready = max((run.next_ready_at or 0 for run in runs), default=0) if self.outcome == "retry" else 0
         self.wait = None if ready is None or self.start is None else max(0, self.start - ready) / S
         self.length = None if self.start is None or self.end is None else max(0, self.end - self.start) / S
 
@@ -66,6 +67,8 @@ def job_row(job: Job, now: int, clock: Clocks) -> Row:
     if attempts:
         last = attempts[-1]
         state = STATES.get(last.outcome, last.outcome)
+        if last.next_ready:
+            state = "waiting" if last.next_ready <= now else "retrying"
         ended = None if last.outcome in ("retry", "running") else last.end
     elif job.expires_at is not None and job.expires_at < now:
         state, ended = "expired", job.expires_at

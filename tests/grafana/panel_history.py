@@ -29,6 +29,7 @@ class Attempt:
     outcome: str = ""
     error: str = ""
     beacon: int | None = None  # the last sign of life, where there is one
+    next_ready: int | None = None  # of a retry: when the next attempt is ready, where that is told
 
     @property
     def ready(self):
@@ -66,9 +67,15 @@ class Job:
         return self.attempts[-1]
 
     def state(self, now):
+        if self.last.next_ready is not None:
+            return "waiting" if self.last.next_ready <= now else "retrying"
         if self.last.outcome:
             return STATES.get(self.last.outcome, self.last.outcome)
         return "scheduled" if self.last.ready is not None and self.last.ready > now else "waiting"
+
+    @property
+    def waiting_since(self):
+        return self.last.ready if self.last.next_ready is None else self.last.next_ready
 
     @property
     def ended(self):
@@ -161,8 +168,12 @@ class History:
         due = end + 2 * S
         start = due + self._whole(2 * S)
         finish = start + self._whole(5 * S)
+        # One in four is not told, one in four due later, if nothing has come of it.
+        told = (due, due, None, self.now + 3600 * S)[int(job.id) % 4]
+        job.last.next_ready = told
         if finish < self.now - 40 * S and pick.random() < 0.9:
             failed = pick.random() < 0.3
+            job.last.next_ready = due
             job.attempts.append(
                 Attempt(
                     2, end + MS, due, start, finish, "failure" if failed else "success", "Timeout" if failed else ""
@@ -280,6 +291,7 @@ def _spans(job):
             start = attempt.ended if attempt.started is None else attempt.started
             times |= {"OUTCOME": attempt.outcome, "ERROR_TYPE": attempt.error or None}
             times |= {"DISPATCHED": len(job.children) if attempt is job.last else 0, "WORKER": "w1"}
+            times |= {"RETRY_READY_AT": attempt.next_ready}
             times |= {"DEAD_LETTER": True if job.dead_letter else None}
             status = "Error" if attempt.outcome in ("failure", "retry", "rejected") else "Unset"
             rows.append(_row(job, "process", start, attempt.ended, status=status, **times))

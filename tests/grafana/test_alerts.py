@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 import time
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
 from alert_file import problems
-from panel_history import BAD, GOOD_OR_BAD, History, S
-from panels import GRAFANA, alert_rules, alert_sql, dashboards, firing, types
+from panel_history import BAD, GOOD_OR_BAD, Attempt, History, Job, S
+from panels import GRAFANA, OVERVIEW, alert_rules, alert_sql, dashboards, firing, run_panel, types
 
 FILES = sorted((GRAFANA / "provisioning" / "alerting").iterdir())
 RULES = sorted(alert_rules())
+HOUR = 3600 * S
+IDS = itertools.count(1)
 
 
 def content():
@@ -82,6 +86,8 @@ def test_the_answer_is_a_set_of_numbers(empty, uid):
 
 def test_states_without_data():
     assert alert_rules()["otjobs-failure-ratio"]["noDataState"] == "OK"
+    assert alert_rules()["otjobs-nothing-starts"]["noDataState"] == "OK"
+    assert alert_rules()["otjobs-overtaken"]["noDataState"] == "OK"
     assert alert_rules()["otjobs-silence"]["noDataState"] == "Alerting"
     assert alert_rules()["otjobs-silence"]["execErrState"] == "Alerting"
 
@@ -145,11 +151,65 @@ def test_a_few_failures_alone_are_no_ratio(new_store):
 
 @pytest.mark.clickhouse
 def test_silence_fires_when_nothing_arrives(new_store, empty):
-    found = history()
-    store = stored(new_store(), found)
-    now = datetime.fromtimestamp(found.now / S, UTC)
+    store = stored(new_store(), history())
+    now = datetime.now(UTC)
     assert firing(store, "otjobs-silence", now) == []
     assert firing(store, "otjobs-silence", now + timedelta(minutes=14)) == []
-    # Delayed jobs of this history are due within the hour, but nothing starts them.
     assert firing(store, "otjobs-silence", now + timedelta(minutes=16)) == [()]
     assert firing(empty, "otjobs-silence", now) == [()]
+
+
+@pytest.mark.clickhouse
+def test_silence_is_quiet_while_signs_of_life_arrive(new_store):
+    # Given nothing but a run of three hours that says every half a minute that it goes on
+    store, now = new_store(), time.time_ns() // 1000 * 1000
+    long = Attempt(1, now - 3 * HOUR, started=now - 3 * HOUR, beacon=now - 20 * S, outcome="running")
+    store.insert_spans(History.spans_of(Job("1", "celery", "q", "report", "a" * 32, now - 3 * HOUR, [long])))
+    # Then there was no event of a job in the window, and yet spans arrive
+    assert firing(store, "otjobs-silence", datetime.now(UTC)) == []
+
+
+def queue_of(queue, now, *, started=None, ready=None):
+    """Return the spans of one job of a queue: that waits, or that started and ended at once."""
+    job = Job(str(next(IDS)), "celery", queue, "mail", uuid.uuid4().hex, ready, [Attempt(1, ready)])
+    if started is not None:
+        job.attempts[0].started, job.attempts[0].ended, job.attempts[0].outcome = started, started + S, "success"
+    return History.spans_of(job)
+
+
+@pytest.mark.clickhouse
+def test_nothing_starts_fires_when_all_workers_are_dead(new_store):
+    store, now = new_store(), time.time_ns() // 1000 * 1000
+    minute = 60 * S
+    dead = queue_of("dead", now, ready=now - 40 * minute, started=now - 30 * minute)
+    for ready in range(25, 0, -1):  # and they are dispatched all the time
+        dead += queue_of("dead", now, ready=now - ready * minute)
+    busy = queue_of("busy", now, ready=now - 20 * minute) + queue_of(
+        "busy", now, ready=now - 9 * minute, started=now - 8 * minute
+    )
+    fresh = queue_of("fresh", now, ready=now - 5 * minute)
+    store.insert_spans(dead + busy + fresh)
+    # Then it is told of the queue where jobs waited for 15 minutes and none started, though its spans arrive
+    assert store.query(alert_sql("otjobs-nothing-starts", datetime.now(UTC))).rows == [("celery", "dead", 11)]
+    assert firing(store, "otjobs-nothing-starts", datetime.now(UTC)) == [("celery", "dead")]
+    assert firing(store, "otjobs-silence", datetime.now(UTC)) == []
+
+
+@pytest.mark.clickhouse
+def test_overtaken_jobs_are_told_of(new_store, empty):
+    store, now = new_store(), time.time_ns() // 1000 * 1000
+    minute = 60 * S
+    starved = queue_of("starved", now, ready=now - 90 * minute) + queue_of("starved", now, ready=now - 30 * minute)
+    starved += queue_of("starved", now, ready=now - 50 * minute, started=now - 10 * minute)
+    in_turn = queue_of("in turn", now, ready=now - 90 * minute)
+    in_turn += queue_of("in turn", now, ready=now - 95 * minute, started=now - 10 * minute)
+    idle = queue_of("idle", now, ready=now - 90 * minute) + queue_of(
+        "idle", now, ready=now - 80 * minute, started=now - 70 * minute
+    )
+    store.insert_spans(starved + in_turn + idle)
+    assert store.query(alert_sql("otjobs-overtaken", datetime.now(UTC))).rows == [("celery", "starved", "mail", 1)]
+    assert firing(store, "otjobs-overtaken", datetime.now(UTC)) == [("celery", "starved", "mail")]
+    assert firing(empty, "otjobs-overtaken", datetime.now(UTC)) == []
+    day = datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC)
+    assert run_panel(store, OVERVIEW, "Overtaken", *day) == [{"overtaken": 1}]
+    assert run_panel(store, OVERVIEW, "Waiting now", *day) == [{"waiting": 4}]

@@ -188,6 +188,7 @@ def test_what_is_open_now(past, span, chosen):
     variables, keep = chosen
     states = Counter(job.state(history.now) for job in history.jobs if keep(job))
     assert run_panel(store, OVERVIEW, "Waiting now", *span, variables) == [{"waiting": states["waiting"]}]
+    assert run_panel(store, OVERVIEW, "Overtaken", *span, variables) == [{"overtaken": 0}]
     assert run_panel(store, OVERVIEW, "Running now", *span, variables) == [{"running": states["running"]}]
     # Workflows cross queues: the choice does not matter.
     assert run_panel(store, OVERVIEW, "Open workflows", *span, variables) == [
@@ -198,7 +199,7 @@ def test_what_is_open_now(past, span, chosen):
 def test_oldest_wait_and_silence_grow_with_the_clock(past, span, chosen):
     history, store = past
     variables, keep = chosen
-    ready = [job.last.ready for job in history.jobs if keep(job) and job.state(history.now) == "waiting"]
+    ready = [job.waiting_since for job in history.jobs if keep(job) and job.state(history.now) == "waiting"]
     moments = [moment for moment, _, _ in history.events(ns(span[0]), ns(span[1]), keep)]
     for title, column, origin in (
         ("Oldest wait", "oldest_wait", min(ready) if ready else None),
@@ -277,14 +278,25 @@ def test_the_choices_of_variables(past, span):
     assert run_variable(store, OVERVIEW, "job_type", *span, {"queue": ["mails"], "system": ["celery"]}) == ["mail"]
 
 
-def test_jobs_before_the_lookback_are_left_out(past):
-    history, store = past
+def test_jobs_before_the_lookback_are_left_out(twelve_days):
+    history, store = twelve_days
     later = at(history.now + 3 * 86400 * S)
     far = at(history.now + 30 * 86400 * S)
+    everyone = ["mails", "orders"]
+    for start, lookback, true in ((later, "7", everyone), (far, "7", []), (far, "90", everyone)):
+        found = run_variable(store, OVERVIEW, "queue", start, far, {"lookback": lookback, "system": ["celery"]})
+        assert found == true, (start, lookback)
+
+
+@pytest.mark.parametrize("lookback", ["1", "7"])
+def test_who_waits_is_counted_whatever_the_age_and_the_range(past, lookback):
+    history, store = past
+    range_ = at(history.now - 600 * S), at(history.now - 300 * S)
+    long_after = at(history.now + 30 * 86400 * S), at(history.now + 31 * 86400 * S)
     waiting = sum(job.state(history.now) == "waiting" for job in history.jobs)
-    for start, lookback, true in ((later, "7", waiting), (later, "1", 0), (far, "7", 0), (far, "90", waiting)):
-        rows = run_panel(store, OVERVIEW, "Waiting now", start, far, {"lookback": lookback})
-        assert rows == [{"waiting": true}], (start, lookback)
+    for start, end in (range_, long_after):
+        rows = run_panel(store, OVERVIEW, "Waiting now", start, end, {"lookback": lookback})
+        assert rows == [{"waiting": waiting}], (start, lookback)
 
 
 def rows_read(store, title, start, end, lookback):
@@ -292,8 +304,11 @@ def rows_read(store, title, start, end, lookback):
     return sum(row["rows"] for row in store.query(f"EXPLAIN ESTIMATE {sql}").dicts())
 
 
-# Whether a workflow is open depends on all its jobs, whenever they were dispatched.
-@pytest.mark.parametrize("title", [title for title in panels(OVERVIEW) if title != "Open workflows"])
+# What is open now does not depend on when it was dispatched.
+NOW = ("Open workflows", "Waiting now", "Overtaken", "Oldest wait", "Running now")
+
+
+@pytest.mark.parametrize("title", [title for title in panels(OVERVIEW) if title not in NOW])
 def test_a_short_time_range_reads_little(twelve_days, title):
     now = at(twelve_days[0].now)
     little = rows_read(twelve_days[1], title, now - timedelta(hours=1), now, "1")

@@ -144,6 +144,15 @@ def _verify_attempts(job, moments, dispatch, spans, truth, worker, received, cpu
             about = moments["publishing"][number - 1]["at"]
             assert about - 50 * MILLISECOND < span["otjobs.job.published_at"] <= about
             assert span.get("otjobs.job.due_at") == (unix_ns(publication["eta"]) if publication["eta"] else None)
+        if before is not None:
+            # The attempt before told when this one would be ready, unless another job was to publish it
+            again = max(span.get("otjobs.job.published_at", 0), span.get("otjobs.job.due_at", 0))
+            if span.get("otjobs.job.redelivered"):
+                again = before.end
+            elif publication is not None and publication["by"] != job:
+                again = None
+            assert before.get("otjobs.job.retry_ready_at") == again
+        assert "otjobs.job.retry_ready_at" not in span.attributes or span["otjobs.job.outcome"] == "retry"
         if received:
             assert span.get("otjobs.job.published_at", dispatch.start) <= span["otjobs.job.received_at"] <= span.start
         # Where and how

@@ -256,10 +256,10 @@ EXPECTED: dict[str, list[tuple[Any, ...]]] = {
         ("celery", "order", "1", "orders", "succeeded", 2, 0.0, 2.0, 6.0, ORDER),
         ("celery", "report", "r1", "batch", "succeeded", 1, 60.0, 10.0, 30.0, REPORT),
     ],
-    # system, queue, job_type, state, jobs, oldest_at, oldest_job_id
+    # system, queue, job_type, state, jobs, overtaken, oldest_at, oldest_job_id
     "open_jobs": [
-        ("celery", "batch", "report", "running", 1, 125.0, "x1"),
-        ("celery", "batch", "report", "waiting", 1, 120.0, "w1"),
+        ("celery", "batch", "report", "running", 1, 0, 125.0, "x1"),
+        ("celery", "batch", "report", "waiting", 1, 0, 120.0, "w1"),
     ],
     # producer, system, queue, job_type, jobs, jobs_before, is_new, first_at, example_trigger_name
     "producers": [
@@ -276,11 +276,11 @@ EXPECTED: dict[str, list[tuple[Any, ...]]] = {
         ("celery", "batch", 2, 7.5, 15.0, 5.0, 10.0, 10.0, 10.0),
         ("celery", "orders", 2, 1.5, 3.0, 1.0, 2.0, 2.0, 2.0),
     ],
-    # system, queue, waiting, running, jobs, starts, failed, queue_p50_seconds, queue_p95_seconds
+    # system, queue, waiting, overtaken, running, jobs, starts, failed, queue_p50_seconds, queue_p95_seconds
     "queues": [
-        ("celery", "batch", 1, 1, 3, 2, 0, 7.5, 9.75),
-        ("celery", "mails", 0, 0, 1, 1, 1, None, None),
-        ("celery", "orders", 0, 0, 1, 2, 0, 2.0, 2.0),
+        ("celery", "batch", 1, 0, 1, 3, 2, 0, 7.5, 9.75),
+        ("celery", "mails", 0, 0, 0, 1, 1, 1, None, None),
+        ("celery", "orders", 0, 0, 0, 1, 2, 0, 2.0, 2.0),
     ],
     # system, job_type, service, release, started, failed, retried, trouble_ratio, run_avg_seconds, run_p50_seconds, run_p95_seconds, cpu_avg_seconds, first_started_at, last_started_at
     "releases": [
@@ -363,9 +363,9 @@ EXPECTED: dict[str, list[tuple[Any, ...]]] = {
         ("celery", "order", 2, 1, 1, 0, 3.0, 3.0, 6.0),
         ("celery", "mail", 1, 0, 0, 1, 1.0, 1.0, 1.0),
     ],
-    # system, queue, job_type, waiting, oldest_wait_seconds
+    # system, queue, job_type, waiting, overtaken, oldest_wait_seconds
     "waiting_now": [
-        ("celery", "batch", "report", 1, Elapsed(121)),
+        ("celery", "batch", "report", 1, 0, Elapsed(121)),
     ],
     # time, system, queue, waiting, oldest_wait_seconds
     "waiting_over_time": [

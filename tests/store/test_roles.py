@@ -24,7 +24,7 @@ USERS = """<clickhouse><profiles><default/></profiles><quotas><default/></quotas
 <networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default></users></clickhouse>"""
 VIEWS = (
     "jobs", "open_jobs", "attempts", "workflows", "queue_minutes", "workflow_minutes", "job_types", "job_edges",
-    "pipeline_health", "clock_skew", "otel_traces", "otel_traces_trace_id_ts",
+    "pipeline_health", "clock_skew", "last_arrival", "otel_traces", "otel_traces_trace_id_ts",
 )  # fmt: skip
 
 

@@ -231,6 +231,35 @@ def test_jobs_that_ended_elsewhere(captured):
     assert again.attributes[a.ATTEMPT] == 2
 
 
+def test_a_retry_tells_when_its_next_attempt_is_ready(captured):
+    # Given a retry with a backoff, one without, one of which only the queue knows, and one that another job will publish
+    with otjobs.dispatching("a") as d:
+        pass
+    with otjobs.executing(d.carrier) as late:
+        late_carrier = late.retry(delay_seconds=3600)
+    with otjobs.executing(late_carrier) as at_once:
+        carrier = at_once.retry()
+    with otjobs.executing(carrier) as put_back:
+        put_back.set_outcome("retry")
+    with otjobs.executing(carrier) as replaced:
+        replaced.set_outcome("retry")
+        replaced.next_carrier(published_later=True)
+    last = otjobs.ended(carrier, "retry", due_at=time.time_ns() + 3600 * 10**9)
+    with otjobs.executing(carrier) as done:
+        done.retry(delay_seconds=5)
+        done.set_outcome("success")
+    spans = captured.executions
+    told = [span.attributes.get(a.RETRY_READY_AT) for span in spans]
+    assert told == [
+        int(late_carrier["due_at"]),
+        int(carrier["published_at"]),
+        spans[2].end_time,
+        None,
+        int(last["due_at"]),
+        None,
+    ]
+
+
 def test_another_queue_keeps_the_first_one(captured):
     with otjobs.dispatching("a", queue="fast") as d:
         pass

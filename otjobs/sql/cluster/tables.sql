@@ -34,6 +34,7 @@ ENGINE = Distributed('{cluster}', '{local}', 'arrival_minutes');
 -- view job_types
 -- view pipeline_health
 -- view clock_skew
+-- view last_arrival
 
 -- What this host was told.
 CREATE OR REPLACE VIEW {database}.otjobs_migrations

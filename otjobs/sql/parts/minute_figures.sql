@@ -23,8 +23,9 @@ SELECT
     quantilesTDigestStateIf(0.5, 0.9, 0.95, 0.99)(assumeNotNull(queue_seconds), kind = 'start' AND isNotNull(queue_seconds)) AS queue_state,
     quantilesTDigestStateIf(0.5, 0.9, 0.95, 0.99)(assumeNotNull(run_seconds), kind = 'end' AND isNotNull(run_seconds)) AS run_state,
     -- Attempts that became ready in this minute and still waited when a minute ended, by the last such end.
-    mapFromArrays(minMapIf([crossed], [assumeNotNull(ready_at)], kind = 'ready').1, sumMapIf([crossed], [toUInt64(1)], kind = 'ready').2) AS waits,
-    minMapIf([crossed], [assumeNotNull(ready_at)], kind = 'ready').2 AS oldest,
+    mapFromArrays(minMapIf([crossed], [since], kind IN ('ready', 'ready again')).1,
+        sumMapIf([crossed], [toUInt64(1)], kind IN ('ready', 'ready again')).2) AS waits,
+    minMapIf([crossed], [since], kind IN ('ready', 'ready again')).2 AS oldest,
     minIf(started_at, kind = 'start') AS first_start,
     arraySlice(arrayReverseSort(groupArrayIf(assumeNotNull(started_at), kind = 'start')), 1, 50) AS starts,
     argMaxIf((trigger, trigger_name), assumeNotNull(started_at), kind = 'start') AS last_trigger,
@@ -36,17 +37,18 @@ SELECT
     countIf(kind = 'start' AND wait < 0) AS negative_waits,
     sumMapIf([(producer_host, host)], [toUInt64(1)], kind = 'start' AND wait < 0) AS skews,
     maxMapIf([(producer_host, host)], [-assumeNotNull(wait)], kind = 'start' AND wait < 0).2 AS skew_seconds,
-    -- A run that has not ended may turn out lost, at its last sign of life; who waits may turn out to have left.
-    countIf(may_change AND kind IN ('sign', 'ready')) AS pending
+    -- A run that has not ended may turn out lost, at its last sign of life; who waits may turn out to have left; and the
+    -- spans of the attempt that a retry waits for need not repeat since when it did.
+    countIf(kind = 'ready again' OR (may_change AND kind IN ('sign', 'ready'))) AS pending
 FROM
 (
     {include minute_events minutes={minutes}}
     UNION ALL
-    SELECT system, queue, job_type, '', NULL, NULL, NULL, NULL, NULL, '', '', 0, NULL, '', '', 0, toDateTime(0, 'UTC'), ('', minute), 'failed dispatch', minute
+    SELECT system, queue, job_type, '', NULL, NULL, NULL, NULL, '', '', 0, NULL, '', '', 0, ('', minute, toDateTime64(0, 9, 'UTC'), toDateTime(0, 'UTC')), 'failed dispatch', minute, toDateTime64(0, 9, 'UTC'), toDateTime(0, 'UTC')
     FROM {database}.dispatch_failures FINAL
     WHERE minute IN (SELECT arrayJoin({minutes}))
     UNION ALL
-    SELECT '', '', '', '', NULL, NULL, NULL, NULL, NULL, '', '', 0, NULL, '', '', 0, toDateTime(0, 'UTC'), ('', its_minute), '', its_minute
+    SELECT '', '', '', '', NULL, NULL, NULL, NULL, '', '', 0, NULL, '', '', 0, ('', its_minute, toDateTime64(0, 9, 'UTC'), toDateTime(0, 'UTC')), '', its_minute, toDateTime64(0, 9, 'UTC'), toDateTime(0, 'UTC')
     FROM (SELECT arrayJoin({minutes}) AS its_minute)
 )
 GROUP BY minute, system, queue, job_type

@@ -15,7 +15,7 @@ SELECT
     enqueued_at, -- first publication; NULL when the producer is not instrumented. The filter that makes a query fast
     ready_at, -- as in `jobs`
     started_at, -- as in `jobs`: start of the first attempt
-    state, -- scheduled, waiting, running or retrying
+    state, -- scheduled, waiting (also a retry that is due), running or retrying (in backoff)
     attempts, -- how many attempts started
     delay_seconds, -- as in `jobs`
     queue_seconds, -- as in `jobs`
@@ -28,5 +28,7 @@ SELECT
     group_id, -- the library's id of a group or chord; '' without one
     labels, -- the user's own labels
     last_attempt, -- number of the last known attempt
-    running_since -- start of the attempt that runs; NULL where none does
+    running_since, -- start of the attempt that runs; NULL where none does
+    waiting_since, -- since when it could start, of a retry when that was due; NULL unless its state is waiting
+    overtaken -- 1 when it waits for at least an hour, and its queue started others in the last hour, all of them ready later
 FROM open_jobs

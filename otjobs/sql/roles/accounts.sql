@@ -26,6 +26,7 @@ GRANT SELECT ON {database}.job_types TO otjobs_reader;
 GRANT SELECT ON {database}.job_edges TO otjobs_reader;
 GRANT SELECT ON {database}.pipeline_health TO otjobs_reader;
 GRANT SELECT ON {database}.clock_skew TO otjobs_reader;
+GRANT SELECT ON {database}.last_arrival TO otjobs_reader;
 GRANT SELECT ON {database}.otel_traces TO otjobs_reader;
 GRANT SELECT ON {database}.otel_traces_trace_id_ts TO otjobs_reader;
 GRANT SELECT ON {database}.otjobs_migrations TO otjobs_reader;

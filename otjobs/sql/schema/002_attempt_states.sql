@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS {database}.attempt_states
     due_at SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
     expires_at SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
     received_at SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    -- Of an attempt that ended as a retry: when the next one is ready. Nothing else tells of it before it starts.
+    retry_ready_at SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(ZSTD(1)),
     redelivered SimpleAggregateFunction(max, UInt8),
     max_attempts SimpleAggregateFunction(max, UInt16),
     started_at SimpleAggregateFunction(min, DateTime64(9, 'UTC')) CODEC(Delta(8), ZSTD(1)),
@@ -98,6 +100,7 @@ SELECT
     moment('otjobs.job.due_at') AS due_at,
     moment('otjobs.job.expires_at') AS expires_at,
     moment('otjobs.job.received_at') AS received_at,
+    moment('otjobs.job.retry_ready_at') AS retry_ready_at,
     toUInt8(a['otjobs.job.redelivered'] = 'true') AS redelivered,
     toUInt16OrZero(a['otjobs.job.max_attempts']) AS max_attempts,
     if(operation = 'send' OR unstarted OR (operation = 'process' AND seen_by_other), far, span_start) AS started_at,

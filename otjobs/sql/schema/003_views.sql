@@ -67,6 +67,9 @@ FROM
         s.attempt AS attempt,
         multiIf(s.redelivered = 1, NULL, s.published_at > 0, s.published_at, s.attempt = 1, s.enqueued_at, NULL) AS published_at,
         if(isNull(published_at) OR s.pairing % 4 = 1, NULL, greatest(assumeNotNull(published_at), s.due_at)) AS ready_at,
+        -- Of another instrumentation, when it was ready is not told; until it starts, it counts from its publication.
+        if(isNull(published_at), NULL, greatest(assumeNotNull(published_at), s.due_at)) AS published_or_due_at,
+        nullIf(s.retry_ready_at, never) AS retry_ready_at,
         nullIf(s.received_at, never) AS received_at,
         least(s.started_at, if(s.started_at = far, s.observed_started_at, far)) AS first_start,
         first_start < far AS has_started,
@@ -135,6 +138,10 @@ SELECT
     if(has_started AND (reported OR is_lost), signed_seconds, NULL) AS run_seconds,
     multiIf(reported, reported_outcome, is_lost, 'lost', is_expired, 'expired', has_started, 'running', '') AS outcome,
     coalesce(started_at, ended_at, if(intDiv(newest, 2) > attempt, job_start, NULL)) AS left_at,
+    -- Since when this attempt waits, or waited until it left.
+    if(outcome = '', published_or_due_at, ready_at) AS waits_from,
+    -- Since when the attempt after this one waits, of which there is no span before it starts.
+    if(attempt = last_attempt AND outcome = 'retry', retry_ready_at, NULL) AS next_waits_from,
     -- The clock alone may change it: a run may be lost, a wait may expire.
     outcome = 'running' OR (outcome = '' AND isNotNull(expires_at)) AS pending,
     -- Of the job: is this the row of its last attempt?
@@ -187,7 +194,9 @@ SELECT
     job_ready_at AS ready_at,
     nullIf(r.job_started, far) AS started_at,
     if(r.outcome IN ('', 'running', 'retry'), NULL, r.ended_at) AS ended_at,
-    multiIf(r.outcome = 'success', 'succeeded', r.outcome = 'failure', 'failed', r.outcome = 'retry', 'retrying', r.outcome != '', r.outcome,
+    multiIf(r.outcome = 'success', 'succeeded', r.outcome = 'failure', 'failed',
+        -- In backoff, or nobody knows when it is due.
+        r.outcome = 'retry', if(r.next_waits_from <= now64(9, 'UTC'), 'waiting', 'retrying'), r.outcome != '', r.outcome,
         job_ready_at > now64(9, 'UTC'), 'scheduled', 'waiting') AS state,
     r.starts AS attempts,
     (toUnixTimestamp64Nano(job_ready_at) - toUnixTimestamp64Nano(r.enqueued_at)) / 1e9 AS delay_seconds,
@@ -211,6 +220,7 @@ SELECT
     settled AS earlier_settled,
     r.pending AS pending,
     r.is_last AS is_last,
+    if(state = 'waiting', if(r.outcome = 'retry', r.next_waits_from, r.waits_from), NULL) AS waiting_since,
     -- Of the attempt of this row:
     r.started_at AS own_started_at,
     r.ended_at AS own_ended_at,

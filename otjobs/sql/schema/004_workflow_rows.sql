@@ -87,33 +87,6 @@ SELECT workflow_id, trace_id, workflow_type, trigger, trigger_name, started_at, 
     failed_jobs, attempts, wall_seconds, queue_seconds, run_seconds
 FROM ({include workflow_figures jobs=({include dirty_workflow_jobs pairs=(SELECT groupArray((hour, id)) FROM {database}.dirty_workflow_hours)})});
 
--- The jobs that have not ended, found by their workflows: no other job can be open, and the hours to look at are few.
-CREATE OR REPLACE VIEW {database}.open_jobs
-DEFINER = {definer} SQL SECURITY DEFINER
-AS WITH
-    suspects AS
-    (
-        SELECT workflow_id FROM {database}.workflow_rows WHERE open_jobs > 0
-        UNION ALL
-        SELECT workflow_id FROM {database}.dirty_workflows
-    ),
-    (
-        SELECT groupArray((hour, id)) FROM
-        (
-            SELECT arrayJoin(arrayMap(h -> toDateTime(h, 'UTC'), range(toUnixTimestamp(min(first_hour)), toUnixTimestamp(max(last_hour)) + 1, 3600))) AS hour,
-                cityHash64(workflow_id) AS id
-            FROM {database}.workflow_marks
-            WHERE workflow_id IN (SELECT workflow_id FROM suspects)
-            GROUP BY workflow_id
-        )
-    ) AS pairs
-SELECT
-    system, queue, job_type, job_id, trace_id, workflow_id, workflow_type, parent_id, parent_type, trigger, trigger_name,
-    enqueued_at, ready_at, started_at, state, attempts, delay_seconds, queue_seconds, run_seconds, error_type, worker, service,
-    release, producer, group_id, labels, last_attempt, if(state = 'running', own_started_at, NULL) AS running_since
-FROM {database}.job_rows
-WHERE (hour, cityHash64(workflow_id)) IN (SELECT arrayJoin(pairs)) AND is_last AND ended_at IS NULL;
-
 -- Makes the rows that are out of date, those whose spans arrived first first, some 100,000 at a time.
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.workflow_rows_mv
 REFRESH EVERY 30 SECOND APPEND TO {database}.workflow_rows

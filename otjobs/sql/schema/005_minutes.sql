@@ -20,7 +20,7 @@ DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH
     toDateTime64('2106-01-01 00:00:00', 9, 'UTC') AS far,
     toDateTime64(0, 9, 'UTC') AS never,
-    arrayFilter(x -> x > never AND x <= far, [ifNull(enqueued_at, never), published_at, due_at, expires_at, started_at,
+    arrayFilter(x -> x > never AND x <= far, [ifNull(enqueued_at, never), published_at, due_at, retry_ready_at, expires_at, started_at,
         observed_started_at, alive.at, least(ending.at, far)]) AS moments
 -- Also the minute that ends just there: who is ready at its very end waits in it.
 SELECT arrayJoin(arrayDistinct(arrayFlatten(arrayMap(x -> [toStartOfMinute(toDateTime(x, 'UTC')),
@@ -165,9 +165,10 @@ FROM
     FROM ({include stored_minutes dirty=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
     ARRAY JOIN mapKeys(waits) AS crossed, mapValues(waits) AS n, oldest AS its_first_ready
     UNION ALL
-    SELECT minute, system, queue, job_type, crossed, count(), min(assumeNotNull(ready_at))
+    SELECT minute, system, queue, job_type, crossed, count(), min(since)
     FROM ({include minute_events minutes=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
-    WHERE kind = 'ready'
+    -- The running minute is never a stored one: who is due later in it does not wait yet.
+    WHERE kind IN ('ready', 'ready again') AND since <= now64(9, 'UTC')
     GROUP BY minute, system, queue, job_type, crossed
 );
 
@@ -258,6 +259,56 @@ SELECT
     (toUnixTimestamp64Nano(now64(9, 'UTC')) - toUnixTimestamp64Nano(last_started_at)) / 1e9 AS silent_seconds
 FROM {database}.current_minutes AS m
 GROUP BY system, job_type;
+
+-- Of each queue with a start in the last hour: the earliest moment at which an attempt that started was ready. Starts of
+-- which that is unknown say nothing. The marks name the hours in which the jobs of those starts are.
+CREATE OR REPLACE VIEW {database}.starts_lately
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT toString(system) AS system, toString(queue) AS queue, min(ready) AS earliest_ready_at
+FROM
+(
+    SELECT s.system AS system, s.queue AS queue, least(s.started_at, s.observed_started_at) AS start,
+        multiIf(s.redelivered = 1 OR s.pairing % 4 = 1, toDateTime64(0, 9, 'UTC'), s.published_at > 0, s.published_at, s.attempt = 1,
+            ifNull(s.enqueued_at, toDateTime64(0, 9, 'UTC')), toDateTime64(0, 9, 'UTC')) AS published,
+        greatest(published, s.due_at) AS ready
+    FROM {database}.attempt_states AS s FINAL
+    WHERE s.hour IN (SELECT hour FROM {database}.minute_marks WHERE minute >= toStartOfMinute(now('UTC') - toIntervalHour(1)))
+        AND s.pairing % 4 < 3
+)
+WHERE start >= now64(9, 'UTC') - toIntervalHour(1) AND start < toDateTime64('2261-01-01 00:00:00', 9, 'UTC') AND published > toDateTime64(0, 9, 'UTC')
+GROUP BY system, queue;
+
+-- The jobs that have not ended, found by their workflows: no other job can be open, and the hours to look at are few.
+CREATE OR REPLACE VIEW {database}.open_jobs
+DEFINER = {definer} SQL SECURITY DEFINER
+AS WITH
+    suspects AS
+    (
+        SELECT workflow_id FROM {database}.workflow_rows WHERE open_jobs > 0
+        UNION ALL
+        SELECT workflow_id FROM {database}.dirty_workflows
+    ),
+    (
+        SELECT groupArray((hour, id)) FROM
+        (
+            SELECT arrayJoin(arrayMap(h -> toDateTime(h, 'UTC'), range(toUnixTimestamp(min(first_hour)), toUnixTimestamp(max(last_hour)) + 1, 3600))) AS hour,
+                cityHash64(workflow_id) AS id
+            FROM {database}.workflow_marks
+            WHERE workflow_id IN (SELECT workflow_id FROM suspects)
+            GROUP BY workflow_id
+        )
+    ) AS pairs,
+    (SELECT mapFromArrays(groupArray(place), groupArray(earliest)) FROM
+        (SELECT cityHash64(system, queue) AS place, min(earliest_ready_at) AS earliest FROM {everywhere}.starts_lately GROUP BY place)) AS lately
+SELECT
+    system, queue, job_type, job_id, trace_id, workflow_id, workflow_type, parent_id, parent_type, trigger, trigger_name,
+    enqueued_at, ready_at, started_at, state, attempts, delay_seconds, queue_seconds, run_seconds, error_type, worker, service,
+    release, producer, group_id, labels, last_attempt, if(state = 'running', own_started_at, NULL) AS running_since,
+    waiting_since,
+    -- Ready for an hour in which its queue started others, all of them ready later.
+    ifNull(waiting_since <= now64(9, 'UTC') - toIntervalHour(1) AND lately[cityHash64(toString(system), toString(queue))] > waiting_since, 0) AS overtaken
+FROM {database}.job_rows
+WHERE (hour, cityHash64(workflow_id)) IN (SELECT arrayJoin(pairs)) AND is_last AND ended_at IS NULL;
 
 -- What was stored before there were these tables.
 -- backfill dispatch_failures_mv

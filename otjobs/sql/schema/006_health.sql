@@ -60,3 +60,10 @@ AS SELECT minute, skew.1 AS producer_host, skew.2 AS host, sum(n) AS negative_wa
 FROM (SELECT minute, skews, skew_seconds FROM {database}.current_minutes) -- as in job_edges
 ARRAY JOIN skews.1 AS skew, skews.2 AS n, skew_seconds AS size
 GROUP BY minute, producer_host, host;
+
+-- When the newest span was stored, whatever it is and whenever it happened. One row always; NULL where there is no span.
+CREATE OR REPLACE VIEW {database}.last_arrival
+DEFINER = {definer} SQL SECURITY DEFINER
+AS SELECT maxOrNull(a.last_arrived_at) AS last_arrived_at,
+    (toUnixTimestamp64Milli(now64(3, 'UTC')) - toUnixTimestamp64Milli(maxOrNull(a.last_arrived_at))) / 1e3 AS silent_seconds
+FROM {database}.arrival_minutes AS a;

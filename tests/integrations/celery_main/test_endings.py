@@ -91,3 +91,18 @@ def test_an_attempt_ends_the_same_whoever_reports_it(ended, name):
             assert observed == {True}
         else:
             assert observed == ({False, True} if name in SEEN_BY_BOTH else {False})
+
+
+@pytest.mark.parametrize("name", [name for name, attempts in ENDINGS.items() if attempts[0][0] == "retry"])
+def test_a_retry_tells_when_it_is_due_whoever_reports_it(ended, name):
+    spans = ended.executions(name)
+    following = next(span for span in spans if span["otjobs.job.attempt"] == 2)
+    due = max(following.get("otjobs.job.published_at", 0), following.get("otjobs.job.due_at", 0))
+    for span in spans:
+        if span["otjobs.job.attempt"] != 1:
+            continue
+        told = span["otjobs.job.retry_ready_at"]
+        if following.get("otjobs.job.redelivered"):  # the message went back at its end
+            assert span.start < told <= span.end
+        else:
+            assert told == due
