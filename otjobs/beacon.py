@@ -1,7 +1,8 @@
 """Start and alive beacons of long runs: one thread a process, asleep unless a run lasts.
 
 A beacon is a CLIENT span `start {job type}` under the execute span that is still open, from the attempt's start to the
-moment of sending. The thread flushes after sending, so that the last sign of life of a killed process has left it.
+moment of sending. It leaves the process like every other span, within OTEL_PYTHON_OTJOBS_SEND_SECONDS: the thread never
+waits for the collector, since in a green pool it would take the locks of the exporter into the pool's main loop.
 """
 
 from __future__ import annotations
@@ -117,10 +118,6 @@ def _send_due() -> None:
             with guard("a beacon could not be sent"):
                 send(watched.execution, interval)
             watched.due = now + interval
-    with guard("beacons could not be flushed"):
-        from otjobs import lifecycle
-
-        lifecycle.flush()
 
 
 def _after_fork() -> None:

@@ -13,6 +13,8 @@ from fnmatch import fnmatchcase
 from otjobs import environment_variables as env
 from otjobs.errors import warn
 
+_BATCH_DELAY = "OTEL_BSP_SCHEDULE_DELAY"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -25,6 +27,8 @@ class Settings:
     baggage_labels: tuple[str, ...] = ()
     excluded_types: tuple[str, ...] = ()
     flush_seconds: float = 5.0
+    send_seconds: float = 1.0
+    send_seconds_given: bool = False
     _excluded: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
 
     def excludes(self, job_type: str) -> bool:
@@ -72,6 +76,9 @@ def from_environment() -> Settings:
         baggage_labels=_names(env.OTEL_PYTHON_OTJOBS_BAGGAGE_LABELS),
         excluded_types=_names(env.OTEL_PYTHON_OTJOBS_EXCLUDED_TYPES),
         flush_seconds=_seconds(env.OTEL_PYTHON_OTJOBS_FLUSH_SECONDS, 5.0, 0.0),
+        # OpenTelemetry's own variable for the same wins, where only that is set.
+        send_seconds=_seconds(env.OTEL_PYTHON_OTJOBS_SEND_SECONDS, 0.0 if os.environ.get(_BATCH_DELAY) else 1.0, 0.0),
+        send_seconds_given=bool(os.environ.get(env.OTEL_PYTHON_OTJOBS_SEND_SECONDS, "").strip()),
     )
 
 

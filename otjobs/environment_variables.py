@@ -22,3 +22,6 @@ OTEL_PYTHON_OTJOBS_EXCLUDED_TYPES = "OTEL_PYTHON_OTJOBS_EXCLUDED_TYPES"
 
 OTEL_PYTHON_OTJOBS_FLUSH_SECONDS = "OTEL_PYTHON_OTJOBS_FLUSH_SECONDS"
 """The longest a stopping process waits for its last spans to leave (default 5)."""
+
+OTEL_PYTHON_OTJOBS_SEND_SECONDS = "OTEL_PYTHON_OTJOBS_SEND_SECONDS"
+"""Seconds that a span waits for others before it leaves its process (default 1; 0: OTEL_BSP_SCHEDULE_DELAY)."""

@@ -41,12 +41,17 @@ def exporters() -> Iterator[Any]:
         yield getattr(getattr(processor, "_batch_processor", processor), "_exporter", None)
 
 
+def grpc_exporters() -> Iterator[Any]:
+    """Yield those of them that send over gRPC."""
+    for exporter in exporters():
+        if any(kind.__module__.startswith(_GRPC) for kind in type(exporter).__mro__):
+            yield exporter
+
+
 def keep_grpc_out() -> int:
     """Make the gRPC exporters of this process, which is about to fork, safe; return how many there are."""
     count = 0
-    for exporter in exporters():
-        if not any(kind.__module__.startswith(_GRPC) for kind in type(exporter).__mro__):
-            continue
+    for exporter in grpc_exporters():
         count += 1
         with guard("a gRPC exporter could not be made safe for forked children: they may hang"):
             if not isinstance(exporter._export, _Export):  # noqa: SLF001

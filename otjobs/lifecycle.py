@@ -1,20 +1,21 @@
-"""Fork, recycle, exit: nothing recorded is lost, and what had to be dropped is counted.
+"""Fork, recycle, exit, kill: spans leave soon, nothing recorded is lost, and what had to be dropped is counted.
 
-The SDK's batch processor loses its queue when a process leaves through `os._exit` (recycled pool children), counts
-nothing that it drops, and waits for a dead collector as long as it likes. `prepare` watches the exporters of a
-provider; a process that ends calls `finish`, which `prepare` also arranges for at normal exits.
+The SDK's batch processor keeps a span for five seconds, loses its queue when a process leaves through `os._exit`
+(recycled pool children), counts nothing that it drops, and waits for a dead collector as long as it likes. `prepare`
+watches the exporters of a provider and has them send sooner; a process that ends calls `finish`, which `prepare` also
+arranges for at normal exits.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
-import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from otjobs import forking
+from otjobs import forking, green_grpc, threads
 from otjobs.config import settings
 from otjobs.errors import guard, warn
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("otjobs")
 
+_SDK_DELAY: Final = 5.0
+"""The batch delay that OpenTelemetry specifies: where a processor has it, nobody chose another."""
+_JUST: Final = 10.0
+"""For this many seconds after a flush that the collector did not take, an end of the process does not try again."""
+
 
 class _Drops:
     """What this process recorded and could not hand over."""
@@ -30,7 +36,12 @@ class _Drops:
     def __init__(self) -> None:
         self.spans = 0
         self.in_flight = 0
-        self.gave_up = False
+        self.gave_up_at = -math.inf
+        """When a flush last ended without success, on the monotonic clock."""
+
+    @property
+    def gave_up(self) -> bool:
+        return time.monotonic() - self.gave_up_at < _JUST
 
 
 _drops = _Drops()
@@ -51,7 +62,6 @@ def flush(timeout: float | None = None) -> bool:
     if force_flush is None:
         return True
     seconds = settings().flush_seconds if timeout is None else timeout
-    done = threading.Event()
     result: list[bool] = []
     dropped = _drops.spans
 
@@ -59,18 +69,15 @@ def flush(timeout: float | None = None) -> bool:
     def run() -> None:
         with guard("spans could not be flushed"):
             result.append(bool(force_flush(int(seconds * 1000))))
-        done.set()
 
-    thread = threading.Thread(target=run, name="otjobs-flush", daemon=True)
+    native = any(threads.is_native(getattr(batch, "_export_lock", None)) for batch in _batches())
     try:
-        thread.start()
-    except RuntimeError:  # interpreter shutdown: no new threads
-        run()
-    if not done.wait(seconds):
-        _drops.gave_up = True
-        return False
-    _drops.gave_up = False
-    return bool(result and result[0]) and _drops.spans == dropped
+        ended = threads.run(run, seconds, native=native, name="otjobs-flush")
+    except RuntimeError:  # the interpreter shuts down and starts no threads any more (Python 3.12); the SDK's still run
+        ended = _stop_batches(seconds)
+        result.append(ended)
+    _drops.gave_up_at = -math.inf if ended else time.monotonic()
+    return ended and result == [True] and _drops.spans == dropped
 
 
 def finish() -> None:
@@ -80,19 +87,14 @@ def finish() -> None:
     such bound, returns at once.
     """
     with guard("the last spans could not be sent"):
-        from otjobs import providers
-
         # A flush that has just failed at the worker's shutdown is not waited for a second time.
         if not _drops.gave_up:
             flush()
         waiting = 0
         if _drops.gave_up:
-            processors = [_batch_of(p) for p in batch_processors(providers.provider())]
-            for batch in processors:
-                with guard("an exporter could not be stopped"):
-                    batch.shutdown(timeout_millis=100)
+            _stop_batches(0.1)
             _wait_for_stopped_exports(0.4)
-            waiting = _drops.in_flight + sum(len(getattr(batch, "_queue", ())) for batch in processors)
+            waiting = _drops.in_flight + sum(len(getattr(batch, "_queue", ())) for batch in _batches())
         lost = _drops.spans + waiting
         if lost:
             _log.warning(
@@ -102,6 +104,15 @@ def finish() -> None:
                 settings().flush_seconds,
             )
             _drops.spans = 0
+
+
+def _stop_batches(seconds: float) -> bool:
+    """Let the SDK's own threads send what is left, for that long altogether; tell whether they have."""
+    end = time.monotonic() + seconds
+    for batch in _batches():
+        with guard("an exporter could not be stopped"):
+            batch.shutdown(timeout_millis=max(0, int((end - time.monotonic()) * 1000)))
+    return not any(getattr(batch, "_queue", ()) for batch in _batches()) and not _drops.in_flight
 
 
 def _wait_for_stopped_exports(seconds: float) -> None:
@@ -115,6 +126,10 @@ def prepare(provider: TracerProvider) -> None:
     for processor in batch_processors(provider):
         with guard("an exporter cannot be watched"):
             _watch(processor)
+        with guard("spans leave only at the SDK's own pace"):
+            _send_sooner(_batch_of(processor))
+    with guard("gRPC exporters may block a green pool"):
+        green_grpc.keep_off_the_loop()
     # Behind the provider's own handler in time, hence before it in order.
     atexit.unregister(finish)
     atexit.register(finish)
@@ -128,8 +143,39 @@ def batch_processors(provider: object) -> list[Any]:
     return [p for p in found if type(p).__name__ == "BatchSpanProcessor"]
 
 
+def _batches() -> list[Any]:
+    from otjobs import providers
+
+    return [_batch_of(processor) for processor in batch_processors(providers.provider())]
+
+
 def _batch_of(processor: Any) -> Any:
     return getattr(processor, "_batch_processor", processor)
+
+
+def send_delay() -> float:
+    """Return how many seconds a span may wait in this process before it is sent."""
+    return max((float(getattr(batch, "_schedule_delay", _SDK_DELAY)) for batch in _batches()), default=0.0)
+
+
+def _send_sooner(batch: Any) -> None:
+    """Shorten the time that a batch processor lets spans wait; a delay that somebody chose stays.
+
+    The SDK has a setting and a parameter for that, both read before otjobs comes (the launcher starts the SDK first).
+    """
+    wanted = settings().send_seconds
+    delay = getattr(batch, "_schedule_delay", None)
+    if delay is None or not wanted:
+        if delay is None and wanted:
+            warn(
+                "spans leave only at the SDK's own pace", "its batch processor has changed; set OTEL_BSP_SCHEDULE_DELAY"
+            )
+        return
+    if (delay == _SDK_DELAY or settings().send_seconds_given) and delay > wanted:
+        batch._schedule_delay = wanted  # noqa: SLF001
+        # Its thread has begun to wait for as long as before. (Where only we are green, it must not be woken from here.)
+        if not (threads.green() and threads.is_native(batch._export_lock)):  # noqa: SLF001
+            batch._worker_awaken.set()  # noqa: SLF001
 
 
 def _watch(processor: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.server
 import threading
+import time
 from dataclasses import dataclass, field
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -33,6 +34,8 @@ class Span:
     events: tuple = ()
     resource: dict = field(hash=False, default_factory=dict)
     scope: str = ""
+    arrived: int = 0
+    """unix ns"""
 
     def __getitem__(self, name):
         return self.attributes[name]
@@ -50,9 +53,14 @@ class Span:
 
 
 class Receiver:
-    """Keeps every span that arrives; `url` is for OTEL_EXPORTER_OTLP_ENDPOINT."""
+    """Keeps every span that arrives; `url` is for OTEL_EXPORTER_OTLP_ENDPOINT.
 
-    def __init__(self):
+    Args:
+        take: what becomes of a request's body, instead.
+        delay: seconds that it takes to answer.
+    """
+
+    def __init__(self, *, take=None, delay=0.0):
         self._lock = threading.Lock()
         self._spans: list[Span] = []
         receiver = self
@@ -64,7 +72,8 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                receiver.take(body)
+                (take or receiver.take)(body)
+                time.sleep(delay)
                 answer = ExportTraceServiceResponse().SerializeToString()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/x-protobuf")
@@ -131,4 +140,5 @@ def _span(span, resource, scope):
         events=tuple((event.name, _attributes(event.attributes)) for event in span.events),
         resource=resource,
         scope=scope,
+        arrived=time.time_ns(),
     )

@@ -45,8 +45,8 @@ def test_a_long_run_sends_beacons_also_where_it_never_waits(yard, pool):
 
 
 def test_the_last_sign_of_life_of_a_killed_job_has_left_it(yard):
-    worker = yard.worker(concurrency=1, **OFTEN)
-    job = yard.app.send_task("yard.exits", (1.3,), queue=yard.queue).id
+    worker = yard.worker(concurrency=1, **OFTEN, OTEL_PYTHON_OTJOBS_SEND_SECONDS="0.05")
+    job = yard.app.send_task("yard.exits", (1.4,), queue=yard.queue).id
     yard.wait_for_executions(1, job)
     stop(worker)
     [span] = yard.executions(job)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent import futures
-
-import grpc
 import pytest
+from away import grpc_port
 from celery_main_harness import brief, counting, stop
-from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
@@ -19,28 +14,11 @@ def grpc_collector(collector):
     """A gRPC port of the test's receiver; metrics are counted."""
     counts = {"metrics": 0}
 
-    class Traces(trace_service_pb2_grpc.TraceServiceServicer):
-        def Export(self, request, context):
-            collector.take(request.SerializeToString())
-            return trace_service_pb2.ExportTraceServiceResponse()
+    def count():
+        counts["metrics"] += 1
 
-    class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
-        def Export(self, request, context):
-            counts["metrics"] += 1
-            return metrics_service_pb2.ExportMetricsServiceResponse()
-
-    class Logs(logs_service_pb2_grpc.LogsServiceServicer):
-        def Export(self, request, context):
-            return logs_service_pb2.ExportLogsServiceResponse()
-
-    server = grpc.server(futures.ThreadPoolExecutor(8))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
-    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
-    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Logs(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"http://127.0.0.1:{port}", counts
-    server.stop(0)
+    with grpc_port(collector.take, count) as url:
+        yield url, counts
 
 
 def test_fifty_jobs_in_recycled_children_while_the_main_process_exports(yard, grpc_collector):

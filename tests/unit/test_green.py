@@ -1,0 +1,80 @@
+"""Green pools are prepared before the SDK, and the distro that was meant is still the one that comes."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from opentelemetry.distro import OpenTelemetryDistro
+from opentelemetry.instrumentation.auto_instrumentation import _load
+from opentelemetry.instrumentation.distro import DefaultDistro
+
+from otjobs.integrations import celery_green
+
+WORKER = ["/venv/bin/celery", "-A", "app", "worker", "-P", "eventlet"]
+CHOSEN = "OTEL_PYTHON_DISTRO"
+
+
+@pytest.fixture
+def patched(monkeypatch):
+    """The commands whose pools were patched, in place of patching this process."""
+    import celery
+
+    found = []
+    monkeypatch.setattr(celery, "maybe_patch_concurrency", found.append)
+    monkeypatch.setattr(celery_green, "_patched", False)
+    for name in (CHOSEN, "OTJOBS_GREEN_DISTRO"):
+        monkeypatch.setenv(name, "")  # so that what the test leaves there is removed
+        monkeypatch.delenv(name)
+    return found
+
+
+def starts(monkeypatch, command):
+    """What `opentelemetry-instrument` does: the launcher, then the process that it becomes."""
+    celery_green.choose_distro(["opentelemetry-instrument", *command])
+    monkeypatch.setattr("sys.orig_argv", command)
+    return _load._load_distro()
+
+
+def test_a_green_worker_is_patched_and_gets_the_usual_distro(monkeypatch, patched):
+    assert isinstance(starts(monkeypatch, WORKER), OpenTelemetryDistro)
+    assert patched == [WORKER]
+    assert CHOSEN not in os.environ
+    assert "OTJOBS_GREEN_DISTRO" not in os.environ
+
+
+def test_the_distro_that_the_user_chose_comes_and_is_what_children_see(monkeypatch, patched):
+    monkeypatch.setenv(CHOSEN, "distro")
+    assert isinstance(starts(monkeypatch, WORKER), OpenTelemetryDistro)
+    assert patched == [WORKER]
+    assert os.environ[CHOSEN] == "distro"
+
+
+def test_a_distro_that_is_not_there_leaves_the_default(monkeypatch, patched):
+    monkeypatch.setenv(CHOSEN, "nobody-has-it")
+    assert type(starts(monkeypatch, WORKER)) is DefaultDistro
+    assert patched == [WORKER]
+
+
+def test_other_programs_get_the_usual_distro_and_are_not_patched(monkeypatch, patched):
+    assert isinstance(starts(monkeypatch, ["celery", "-A", "app", "worker"]), OpenTelemetryDistro)
+    assert patched == []
+    assert CHOSEN not in os.environ
+
+
+@pytest.mark.parametrize("starter", [["celery", "multi", "start", "w", "-P", "gevent"], [*WORKER, "--detach"]])
+def test_what_only_starts_the_worker_passes_the_choice_on(monkeypatch, patched, starter):
+    assert isinstance(starts(monkeypatch, starter), OpenTelemetryDistro)
+    assert os.environ[CHOSEN] == "otjobs_green"
+    monkeypatch.setattr("sys.orig_argv", WORKER)
+    monkeypatch.setattr(celery_green, "_patched", False)
+    assert isinstance(_load._load_distro(), OpenTelemetryDistro)
+    assert patched[-1] == WORKER
+    assert CHOSEN not in os.environ
+
+
+def test_a_worker_whose_sdk_was_earlier_says_what_to_set(monkeypatch, patched, caplog):
+    monkeypatch.setattr("sys.orig_argv", WORKER)
+    celery_green.patch_early()
+    assert patched == [WORKER]
+    assert "set OTEL_PYTHON_DISTRO=otjobs_green" in caplog.text
