@@ -81,10 +81,11 @@ PARTS = {
     "bullmq": (_bullmq, "python tools/services.py bullmq (needs Node.js)"),
     "zookeeper": (_zookeeper, "python tools/services.py zookeeper (needs Java)"),
     "go": (lambda: bool(program("go")), "install Go 1.25 or newer"),
+    "chromium": (lambda: bool(program("chromium")), "python tools/services.py chromium"),
     "chdb": (_chdb, "pip install 'otjobs[embedded]'"),
 }
 # Too large or too much to ask for `all` to mean them: they fail only when named.
-OPTIONAL = frozenset({"rabbitmq", "rabbitmq-clients", "bullmq", "zookeeper"})
+OPTIONAL = frozenset({"rabbitmq", "rabbitmq-clients", "bullmq", "zookeeper", "chromium"})
 
 
 def required(part: str) -> bool:

@@ -23,6 +23,7 @@ PARTS = {
     "redis": lambda: packages.install("redis-server", "redis-server"),
     "rabbitmq": lambda: packages.install("rabbitmq-server", "rabbitmq-server"),
     "zookeeper": lambda: packages.install("/usr/share/zookeeper/bin/zkServer.sh", "zookeeper"),
+    "chromium": lambda: packages.install("chromium", "chromium"),
     "clickhouse": clickhouse.fetch,
     "clickhouse-oldest": lambda: clickhouse.fetch("oldest"),
     "collector": collector.build,

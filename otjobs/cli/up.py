@@ -53,7 +53,9 @@ Ask it:
     "--sql-port", type=click.IntRange(0, 65535), default=8123, show_default=True, help="SQL, as ClickHouse speaks HTTP."
 )
 @click.option(
-    "--allow-remote", is_flag=True, help="Take a --host that other machines can reach: no users, no passwords."
+    "--allow-remote",
+    is_flag=True,
+    help="Take a --host that other machines can reach; callers need the token in DIR/access.token.",
 )
 def up(data: Path, host: str, grpc_port: int, http_port: int, sql_port: int, allow_remote: bool) -> None:
     """Run the embedded server: OTLP in, SQL out.
@@ -68,8 +70,8 @@ def up(data: Path, host: str, grpc_port: int, http_port: int, sql_port: int, all
     """
     if not allow_remote and not is_loopback(host):
         raise ConfigurationError(
-            f"{host!r} is not a loopback address: the embedded server has no users and no passwords, and its SQL port "
-            "may do everything; use 127.0.0.1, or add --allow-remote when the network is yours alone"
+            f"{host!r} is not a loopback address: other machines could send spans and read; use 127.0.0.1, or add "
+            "--allow-remote, which asks every caller for a token, and keep to a network that nobody listens on"
         )
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 

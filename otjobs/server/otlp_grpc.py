@@ -11,6 +11,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from otjobs.errors import PortInUseError
 from otjobs.server.decode import MAX_BODY_BYTES, BadRequestError
+from otjobs.server.loopback import has_token
 from otjobs.server.receiver import BUSY_MESSAGE, RETRY_SECONDS
 from otjobs.server.writer import BusyError
 
@@ -37,10 +38,37 @@ def _service(name: str, export: Any) -> Any:
     return grpc.method_handlers_generic_handler(f"{_PACKAGE}.{name}", {"Export": handler})
 
 
-def server(receiver: Receiver, host: str, port: int) -> tuple[Any, int]:
+def _door(token: str) -> grpc.aio.ServerInterceptor:
+    """Return what turns callers without the token away.
+
+    There is nothing to do about web pages: without TLS a browser speaks HTTP/1 only, and gRPC speaks HTTP/2 only.
+    """
+
+    async def refuse(_body: bytes, context: Any) -> bytes:
+        text = "this port asks for the access token: send the metadata authorization: Bearer TOKEN"
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, text)
+        return b""  # abort raises
+
+    class Door(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore]
+        async def intercept_service(self, continuation: Any, details: Any) -> Any:
+            given = [str(value) for key, value in details.invocation_metadata if key == "authorization"]
+            return (
+                await continuation(details) if has_token(given, token) else grpc.unary_unary_rpc_method_handler(refuse)
+            )
+
+    return Door()
+
+
+def server(receiver: Receiver, host: str, port: int, token: str = "") -> tuple[Any, int]:
     """Return a gRPC server that is bound and not yet started, and its port.
 
     Must be called with the event loop running.
+
+    Args:
+        receiver: takes the requests.
+        host: the address.
+        port: the port, 0 for a free one.
+        token: what callers have to show, '' where only this machine can call.
 
     Raises:
         PortInUseError: somebody listens there.
@@ -65,7 +93,7 @@ def server(receiver: Receiver, host: str, port: int) -> tuple[Any, int]:
     async def dropped(_body: bytes, _context: Any) -> bytes:
         return b""
 
-    made = grpc.aio.server(options=_OPTIONS)
+    made = grpc.aio.server(interceptors=[_door(token)] if token else None, options=_OPTIONS)
     made.add_generic_rpc_handlers(
         (
             _service("trace.v1.TraceService", traces),

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import signal
+import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from otjobs.errors import MissingExtraError
 from otjobs.server.engine import Engine
-from otjobs.server.loopback import LocalProgramsOnly, bind, check_host
+from otjobs.server.loopback import Door, bind, check_host
+from otjobs.server.tokens import Tokens
+from otjobs.store.token import OWNER
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+_log = logging.getLogger("otjobs.server")
+
 GRACE_SECONDS: Final = 20
-SQL_GRACE_SECONDS: Final = 2
+SQL_GRACE_SECONDS: Final = 1
 QUEUE_BYTES: Final = 64 << 20
 
 
@@ -32,6 +39,8 @@ class Endpoints:
     grpc_port: int
     http_port: int
     sql_port: int
+    owner_token: str = field(default="", repr=False)
+    access_token: str = field(default="", repr=False)
 
     @property
     def otlp_grpc(self) -> str:
@@ -47,6 +56,11 @@ class Endpoints:
     def url(self) -> str:
         """Value for `--url` and `OTJOBS_URL`."""
         return f"http://{self._host}:{self.sql_port}/otjobs"
+
+    @property
+    def owner_url(self) -> str:
+        """The same as the user `owner`, who may write: for programs that do not run as the user of the server."""
+        return f"http://{OWNER}:{self.owner_token}@{self._host}:{self.sql_port}/otjobs"
 
     @property
     def _host(self) -> str:
@@ -75,7 +89,8 @@ def run(
         grpc_port: OTLP over gRPC; 0 picks a free one.
         http_port: OTLP over HTTP; 0 picks a free one.
         sql_port: ClickHouse-compatible HTTP; 0 picks a free one.
-        allow_remote: take a host that other machines can reach.
+        allow_remote: take a host that other machines can reach; every caller then needs the token in `access.token`
+            of the data folder.
         on_ready: called once with the endpoints when all ports answer.
         queue_bytes: most bytes of requests received and not yet stored; beyond it senders are told to come back.
         stop: ends the server when set, for callers outside the main thread.
@@ -94,8 +109,22 @@ def run(
         sql_socket = closing.enter_context(bind(host, sql_port, "--sql-port"))
         engine = Engine(data)
         closing.callback(engine.close)
-        serving = _Serving(engine, host, grpc_port, http_socket, sql_socket, queue_bytes, guarded=not allow_remote)
+        tokens = Tokens(engine.folder, sql_socket.getsockname()[1], remote=allow_remote)
+        closing.callback(tokens.close)
+        serving = _Serving(engine, host, grpc_port, http_socket, sql_socket, queue_bytes, tokens)
         asyncio.run(serving.main(on_ready, stop))
+        if not serving.queries_ended:
+            _leave(tokens)
+
+
+def _leave(tokens: Tokens) -> None:
+    """End the process although a query runs on that heeds no KILL; all that was acknowledged is on disk."""
+    tokens.close()
+    _log.warning("a query did not end when told to; the process ends without it")
+    logging.shutdown()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(0)
 
 
 def _require_libraries() -> None:
@@ -116,8 +145,7 @@ class _Serving:
         http_socket: socket.socket,
         sql_socket: socket.socket,
         queue_bytes: int,
-        *,
-        guarded: bool,
+        tokens: Tokens,
     ) -> None:
         from otjobs.server.receiver import Receiver
         from otjobs.server.sql_http import SqlPort
@@ -126,17 +154,20 @@ class _Serving:
         self._engine = engine
         self._host, self._grpc_port = host, grpc_port
         self._http_socket, self._sql_socket = http_socket, sql_socket
-        self._guarded = guarded
+        self._tokens = tokens
+        self.queries_ended = True
         self._writer = Writer(engine.insert)
         self._receiver = Receiver(self._writer, Admission(queue_bytes))
-        self._sql = SqlPort(engine)
+        self._sql = SqlPort(engine, tokens.owner, tokens.access)
 
     async def main(self, on_ready: Callable[[Endpoints], None] | None, stop: threading.Event | None) -> None:
         from otjobs.server import otlp_grpc, otlp_http
 
-        grpc_server, grpc_port = otlp_grpc.server(self._receiver, self._host, self._grpc_port)
-        http_server = self._uvicorn(otlp_http.application(self._receiver), GRACE_SECONDS)
-        sql_server = self._uvicorn(self._sql.application, SQL_GRACE_SECONDS)
+        grpc_server, grpc_port = otlp_grpc.server(self._receiver, self._host, self._grpc_port, self._tokens.access)
+        http_door = Door(otlp_http.application(self._receiver), token=self._tokens.access)
+        sql_door = Door(self._sql.application, token=self._tokens.access, checks_token=True)
+        http_server = self._uvicorn(http_door, GRACE_SECONDS)
+        sql_server = self._uvicorn(sql_door, SQL_GRACE_SECONDS)
         self._writer.start()
         await grpc_server.start()
         tasks = [
@@ -148,8 +179,9 @@ class _Serving:
                 while not (http_server.started and sql_server.started) and not any(task.done() for task in tasks):
                     await asyncio.sleep(0.01)
                 if on_ready is not None:
-                    ports = (s.getsockname()[1] for s in (self._http_socket, self._sql_socket))
-                    on_ready(Endpoints(str(self._engine.folder), self._host, grpc_port, *ports))
+                    http_port, sql_port = (s.getsockname()[1] for s in (self._http_socket, self._sql_socket))
+                    data, tokens = str(self._engine.folder), self._tokens
+                    on_ready(Endpoints(data, self._host, grpc_port, http_port, sql_port, tokens.owner, tokens.access))
                 waiting = asyncio.create_task(stopping.wait())
                 await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
                 waiting.cancel()
@@ -160,9 +192,9 @@ class _Serving:
             await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        self.queries_ended = self._sql.close()
         self._receiver.close()
         self._writer.stop()
-        self._sql.close()
 
     def _uvicorn(self, application: Any, grace_seconds: int) -> Any:
         import uvicorn
@@ -174,10 +206,9 @@ class _Serving:
             def capture_signals(self) -> Iterator[None]:
                 yield
 
-        guarded = LocalProgramsOnly(application) if self._guarded else application
         return QuietServer(
             uvicorn.Config(
-                guarded,
+                application,
                 log_config=None,
                 log_level="warning",
                 access_log=False,

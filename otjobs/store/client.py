@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from otjobs.errors import ConfigurationError, MissingExtraError, QueryError, StoreUnreachableError
+from otjobs.store import token
 from otjobs.store.text import named_query, statement
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ COLUMNS: Final = (
 )
 """The columns of the landing table, in the order of the collector's ClickHouse exporter."""
 
+_THIS_MACHINE: Final = ("127.0.0.1", "::1", "localhost")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 # A batch may hold spans of any days; a refused batch would come back forever.
 # Of a database over shards: stored is what the shards have.
@@ -199,12 +201,15 @@ def connect(url: str) -> Store:
             port = parts.port or (8443 if parts.scheme == "https" else 8123)
         except ValueError:
             raise ConfigurationError(f"the port of {_public(url)!r} is no number") from None
+        host = parts.hostname or "127.0.0.1"
+        # This user's own embedded server: its commands may write.
+        own_token = token.known(port) if not parts.username and host in _THIS_MACHINE else ""
         options = {
             "interface": parts.scheme,
-            "host": parts.hostname or "127.0.0.1",
+            "host": host,
             "port": port,
-            "username": unquote(parts.username) if parts.username else "default",
-            "password": unquote(parts.password or ""),
+            "username": unquote(parts.username) if parts.username else token.OWNER if own_token else "default",
+            "password": unquote(parts.password or "") or own_token,
             "autogenerate_session_id": False,
             **common,
         }

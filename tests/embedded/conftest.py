@@ -51,8 +51,13 @@ class Client:
         assert answer.status_code == 200, answer.text
         return json.loads(answer.text)["data"]
 
+    @property
+    def owner(self) -> tuple[str, str]:
+        """User and password of who may write."""
+        return ("owner", self.at.owner_token)
+
     def command(self, text: str) -> None:
-        answer = requests.post(f"http://{self.at.host}:{self.at.sql_port}/", data=text, timeout=60)
+        answer = requests.post(f"http://{self.at.host}:{self.at.sql_port}/", data=text, auth=self.owner, timeout=60)
         assert answer.status_code == 200, answer.text
 
     def names(self, service: str) -> list[str]:

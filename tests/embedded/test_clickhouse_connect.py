@@ -19,7 +19,7 @@ COLUMNS = "(a UInt32, s String, t DateTime64(9, 'UTC'), m Map(String, String), l
 def server(request):
     if request.param == "embedded":
         at = request.getfixturevalue("embedded").at
-        return {"host": at.host, "port": at.sql_port}
+        return {"host": at.host, "port": at.sql_port, "username": "owner", "password": at.owner_token}
     return {"host": "127.0.0.1", "port": request.getfixturevalue("clickhouse").http_port}
 
 

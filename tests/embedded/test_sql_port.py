@@ -15,7 +15,10 @@ def base(embedded) -> str:
 
 @pytest.fixture
 def client(embedded):
-    made = clickhouse_connect.get_client(host=embedded.at.host, port=embedded.at.sql_port, tz_mode="aware")
+    user, password = embedded.owner
+    made = clickhouse_connect.get_client(
+        host=embedded.at.host, port=embedded.at.sql_port, username=user, password=password, tz_mode="aware"
+    )
     yield made
     made.close()
 
@@ -39,10 +42,12 @@ def test_statement_in_the_query_parameter(base, method):
     assert answer.headers["X-ClickHouse-Format"] == "CSVWithNames"
 
 
-def test_statement_and_data_in_one_or_two_places_and_compressed(base):
+def test_statement_and_data_in_one_or_two_places_and_compressed(embedded, base):
     def run(sql: str, data: bytes = b"", **headers: str) -> requests.Response:
         named = {k.replace("_", "-"): v for k, v in headers.items()}
-        answer = requests.post(base + "/", params={"query": sql}, data=data, headers=named, timeout=10)
+        answer = requests.post(
+            base + "/", params={"query": sql}, data=data, headers=named, auth=embedded.owner, timeout=10
+        )
         assert answer.status_code == 200, answer.text
         return answer
 
@@ -67,8 +72,9 @@ def test_errors_carry_their_code(base):
         assert answer.text.startswith(f"Code: {code}. DB::Exception: ")
 
 
-def test_get_is_read_only(base):
-    answer = requests.get(base + "/", params={"query": "CREATE TABLE got (a Int8) ENGINE = Memory"}, timeout=10)
+def test_get_is_read_only_for_the_owner_too(embedded, base):
+    sql = "CREATE TABLE got (a Int8) ENGINE = Memory"
+    answer = requests.get(base + "/", params={"query": sql}, auth=embedded.owner, timeout=10)
     assert answer.headers["X-ClickHouse-Exception-Code"] == "164"
 
 

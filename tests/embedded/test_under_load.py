@@ -14,7 +14,7 @@ import pytest
 import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
-LONG_QUERY = "SELECT sum(sleepEachRow(1)) FROM numbers(40) SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0"
+LONG_QUERY = "SELECT count() FROM numbers(10000000000000) WHERE sipHash64(number) = 1"
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 
 

@@ -1,2 +1,2 @@
--- Ends what readers still run when the embedded server stops.
-KILL QUERY WHERE query NOT ILIKE '%KILL QUERY%' ASYNC
+-- Ends what readers still run when the embedded server stops: all that the SQL port has marked.
+KILL QUERY WHERE Settings['log_comment'] != '' ASYNC

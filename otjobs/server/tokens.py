@@ -1,0 +1,60 @@
+"""The tokens of a running server: the owner's, and for callers from other machines one to send and to read with."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from otjobs.errors import ServerError
+from otjobs.store import token
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_log = logging.getLogger("otjobs.server")
+
+ACCESS_FILE: Final = "access.token"
+
+
+class Tokens:
+    """Makes the tokens and puts them where their readers look.
+
+    Args:
+        folder: the data folder.
+        port: the SQL port, by which this user's commands find the owner's token.
+        remote: other machines can reach the ports. Their token stays the same from start to start: it stands in the
+            configuration of services.
+
+    Raises:
+        ServerError: the data folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, port: int, *, remote: bool) -> None:
+        self._port = port
+        self.owner = token.new_token()
+        self.access = ""
+        try:
+            token.write_private(folder / token.FILE, self.owner)
+            if remote:
+                self.access = self._kept(folder / ACCESS_FILE)
+        except OSError as error:
+            raise ServerError(f"cannot write the token into {folder}: {error.strerror or error}") from error
+        try:
+            token.remember(port, self.owner)
+        except (OSError, RuntimeError) as error:
+            _log.warning(
+                "commands on this machine will not find the owner's token by themselves (%s); it is in %s",
+                error, folder / token.FILE,
+            )  # fmt: skip
+
+    def _kept(self, path: Path) -> str:
+        if not path.exists():
+            token.write_private(path, token.new_token())
+        path.chmod(0o600)
+        return path.read_text(encoding="ascii").strip()
+
+    def close(self) -> None:
+        """Take the token away from where commands look for it."""
+        with contextlib.suppress(OSError, RuntimeError):
+            token.forget(self._port, self.owner)

@@ -1,0 +1,2 @@
+-- The text of a syntax tree.
+SELECT formatQueryFromJSON({tree:String})

@@ -1,2 +1,0 @@
--- Opens the folder and takes its lock.
-SELECT 1

@@ -1,0 +1,2 @@
+-- The roles a handle has.
+SELECT arrayJoin(currentRoles())

@@ -1,0 +1,2 @@
+-- Leaves a handle with the rights of a reader alone.
+SET ROLE reader

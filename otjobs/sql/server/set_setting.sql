@@ -1,2 +1,0 @@
--- Changes one setting of a handle; statement of the embedded SQL port, filled in by otjobs.server.engine.
-SET %(name)s = '%(value)s'

@@ -1,0 +1,2 @@
+-- The names of all settings.
+SELECT name FROM system.settings
