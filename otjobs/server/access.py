@@ -36,8 +36,8 @@ _TABLE_FUNCTIONS: Final = frozenset(
 )
 _FORMATS: Final = (
     "arrow", "bsoneachrow", "buffers", "csv", "geojson", "hash", "json", "lineasstring", "markdown", "md", "msgpack",
-    "native", "ndjson", "npy", "null", "orc", "parquet", "pretty", "raw", "rowbinary", "sqlinsert", "tabseparated", "tskv",
-    "tsv", "values", "vertical", "xml",
+    "native", "ndjson", "npy", "null", "orc", "parquet", "pretty", "raw", "rowbinary", "sqlinsert", "tabseparated",
+    "tskv", "tsv", "values", "vertical", "xml",
 )  # fmt: skip
 _SETTINGS: Final = re.compile(
     r"(?!output_format_(schema|avro))output_format_\w+|date_time_(in|out)put_format"

@@ -163,14 +163,17 @@ class Engine:
         finally:
             store.close()
 
-    def insert(self, block: bytes) -> None:
+    def insert(self, block: bytes, rows: int) -> None:
         """Append one Native block of spans to the landing table; its rows, and those of the views, are on disk then.
 
         Raises:
+            ServerError: fewer rows were written.
             Exception: chDB's; a part of the rows may be stored all the same.
         """
         with held(block, self.folder) as path:
-            self._writer.query(self._insert_spans % {"path": quoted(path)})
+            written = self._writer.query(self._insert_spans % {"path": quoted(path)}).rows_written()
+        if written < rows:  # the rows of the views count, too
+            raise ServerError(f"{written} of {rows} spans were written")
 
     def run(
         self,

@@ -111,6 +111,7 @@ class Batch:
         "link_counts",
         "resource_attributes",
         "rows",
+        "singles",
         "size",
         "span_attributes",
         "text",
@@ -120,6 +121,8 @@ class Batch:
     def __init__(self) -> None:
         self.rows = 0
         self.size = 0
+        self.singles: Callable[[], list[Batch]] = lambda: [self]
+        """Makes a batch of each span, for the case that one of them cannot be stored."""
         self.times = array("q")
         self.durations = array("Q")
         self.text: dict[str, list[bytes]] = {name: [] for name in TEXT_COLUMNS}

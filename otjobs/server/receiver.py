@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otjobs.errors import warn
 from otjobs.server.decode import parse_json, parse_protobuf
 from otjobs.server.rows import Converter
-from otjobs.server.writer import Admission, BusyError, Writer
+from otjobs.server.writer import Admission, BusyError, Writer, brief
 
 if TYPE_CHECKING:
     from otjobs.server.native import Batch
@@ -48,11 +48,12 @@ class Receiver:
         loop = asyncio.get_running_loop()
         batch, rejected = await loop.run_in_executor(self._decoder, self._decode, body, is_json)
         try:
-            await asyncio.wrap_future(self._writer.store(batch))
+            unstorable: Counter[str] = await asyncio.wrap_future(self._writer.store(batch))
         except BusyError:
             raise
         except Exception as error:
-            raise BusyError(f"the spans could not be stored: {error}") from error
+            raise BusyError(f"the spans could not be stored: {brief(error)}") from error
+        rejected += unstorable
         answer = ExportTraceServiceResponse()
         if rejected:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(rejected.items()))
@@ -69,6 +70,7 @@ class Receiver:
             request = parse_protobuf(body)
         batch, rejected = self._converter.convert(request)
         batch.size = len(body)
+        batch.singles = lambda: Converter().singles(parse_json(body)[0] if is_json else parse_protobuf(body))
         return batch, rejected + left_out
 
     def close(self) -> None:

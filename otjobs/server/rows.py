@@ -56,6 +56,19 @@ class Converter:
         batch.seal()
         return batch, rejected
 
+    def singles(self, request: ExportTraceServiceRequest) -> list[Batch]:
+        """Return the rows of a request, each in a batch of its own."""
+        made: list[Batch] = []
+        for resource_spans in request.resource_spans:
+            attributes = self._attributes(resource_spans.resource.attributes)
+            service = self._text(_service_name(resource_spans.resource))
+            for scope_spans in resource_spans.scope_spans:
+                for span in scope_spans.spans:
+                    batch = Batch()
+                    self._scope(batch, Counter(), [span], scope_spans.scope, attributes, service)
+                    made.extend([batch] if batch.rows else [])
+        return made
+
     def _scope(
         self,
         batch: Batch,

@@ -27,6 +27,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from otjobs.server.engine import UnknownSettingNameError
+from otjobs.server.printable import printable
 from otjobs.store.token import OWNER
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ READER_BODY_BYTES: Final = 1 << 20
 QUERY_THREADS: Final = 16
 STOP_SECONDS: Final = 5.0
 _CODE: Final = re.compile(r"Code: (\d+)\.")
-_UNPRINTABLE: Final = re.compile(r"[^\n\t\x20-\x7e\xa0-\u200d\u2010-\u2027\u202f-\u2065\u2070-\ud7ff\ue000-\U0010ffff]")
 _FORMAT: Final = re.compile(rb"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 _CONTROL: Final = frozenset(
     {
@@ -188,7 +188,7 @@ class SqlPort:
         return PlainTextResponse("Ok.\n")
 
     async def _statement(self, request: Request) -> Response:
-        query_id = _printable(request.query_params.get("query_id", ""))[:200] or str(uuid.uuid4())
+        query_id = printable(request.query_params.get("query_id", ""))[:200] or str(uuid.uuid4())
         try:
             return await self._run(request, query_id)
         except _RefusedError as error:
@@ -257,7 +257,7 @@ class SqlPort:
         )
         result, summary = await self._while_wanted(request, running, mark)
         named = _FORMAT.search(sql[-200:])
-        used = named[1].decode() if named else _printable(default_format)
+        used = named[1].decode() if named else printable(default_format)
         return Response(
             result,
             headers={
@@ -309,16 +309,11 @@ def _credentials(request: Request) -> tuple[str, str]:
     return user, headers.get("x-clickhouse-key") or given.get("password") or ""
 
 
-def _printable(text: str) -> str:
-    """Return a text from outside, or from an error that quotes it, without what a terminal or a header would obey."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
 def _error(text: str, query_id: str, status: int | None = None) -> Response:
     found = _CODE.search(text)
     code = int(found[1]) if found else 1002  # UNKNOWN_EXCEPTION
     return PlainTextResponse(
-        _printable(text).rstrip("\n") + "\n",
+        printable(text).rstrip("\n") + "\n",
         status or _STATUSES.get(code, 500),
         {"X-ClickHouse-Exception-Code": str(code), "X-ClickHouse-Query-Id": query_id},
     )
