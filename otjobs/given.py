@@ -131,9 +131,9 @@ def labels(values: object, name: str = "labels") -> dict[str, str]:
         pairs = list(islice(values.items(), MAX_LABELS + 1))
         out = {}
         for key, value in pairs[:MAX_LABELS]:
-            label = text(key, f"a name in {name}", "", MAX_LABEL_NAME)
+            label = bounded(text(key, f"a name in {name}", "", MAX_LABEL_NAME), MAX_LABEL_NAME)
             if label:
-                out[label] = text(value, f"{name}[{shown(label)}]", "", MAX_LABEL)
+                out[label] = bounded(text(value, f"{name}[{shown(label)}]", "", MAX_LABEL), MAX_LABEL)
     except Exception:
         unusable(name, values, "a mapping of str to str")
         return {}

@@ -211,19 +211,21 @@ class Execution:
             identity: also write system and job id, for queues that keep them nowhere else.
             published_later: another job publishes the next attempt, nobody knows when.
         """
-        carrier = next_carrier(
-            self.job,
-            self.carrier.dispatch or (None if self.carrier.known else self.span.get_span_context()),
-            self.context,
-            previous=self.span.get_span_context(),
-            due_at=due_at,
-            started_at=self.started_at,
-            identity=identity,
-        )
-        self._published_later = published_later
-        if not published_later:
-            self.retry_ready_at = max(int(carrier["published_at"]), int(carrier.get("due_at", 0)))
-        return carrier
+        with guard("the carrier of the next attempt could not be made"):
+            carrier = next_carrier(
+                self.job,
+                self.carrier.dispatch or (None if self.carrier.known else self.span.get_span_context()),
+                self.context,
+                previous=self.span.get_span_context(),
+                due_at=times.deadline(due_at, "due_at"),
+                started_at=self.started_at,
+                identity=identity,
+            )
+            self._published_later = published_later
+            if carrier and not published_later:
+                self.retry_ready_at = max(int(carrier["published_at"]), int(carrier.get("due_at", 0)))
+            return carrier
+        return {}
 
     def end(
         self,
@@ -248,14 +250,18 @@ class Execution:
         self._ended = True
         beacon.forget(self)
         self.deactivate()
+        given_end = times.moment(ended_at, "ended_at")
+        end = max(jobs.now() if given_end is None else given_end, self.started_at)
+        with guard("the end of an attempt could not be described in full"):
+            self._describe_end(given.text(outcome, "outcome"), error, error_type, given.flag(expected, "expected"), end)
         with guard("an execute span could not be ended"):
-            self._end(outcome, error, error_type, expected=expected, ended_at=ended_at)
+            self.span.end(end)
 
-    def _end(
-        self, outcome: str, error: BaseException | None, error_type: str, *, expected: bool, ended_at: int | None
+    def _describe_end(
+        self, outcome: str, error: BaseException | None, error_type: str, expected: bool, end: int
     ) -> None:
         error, reason = error_of(error)
-        outcome = self.outcome or outcome_of(outcome or ("success" if error is None and not reason else "failure"))
+        outcome = self.outcome or outcome_of(outcome or ("failure" if reason else "success"))
         if self.error is not None:
             error, reason = error_of(self.error)
         error_type = self.error_type or given.text(error_type, "error_type") or reason
@@ -270,8 +276,6 @@ class Execution:
             late[a.ERROR_TYPE] = error_type
         if self._thread and self._thread == threading.get_ident():
             late[a.CPU_SECONDS] = time.thread_time() - self._cpu_start
-        given_end = times.moment(ended_at, "ended_at")
-        end = max(jobs.now() if given_end is None else given_end, self.started_at)
         if outcome != "retry" or self._published_later:
             self.retry_ready_at = None
         elif self.retry_ready_at is None:
@@ -281,7 +285,6 @@ class Execution:
         set_attributes(self.span, late)
         if outcome in ("failure", "lost", "rejected") or (outcome == "retry" and error is not None):
             record_error(self.span, error_type, error, expected=expected or outcome == "retry")
-        self.span.end(end)
 
     def abandon(self) -> None:
         """Leave the end of the attempt to another process, which reports it as observed: this span is never sent."""

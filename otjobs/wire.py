@@ -109,10 +109,16 @@ def error_of(error: object) -> tuple[BaseException | None, str]:
     if error is None:
         return None, ""
     if isinstance(error, BaseException):
-        return error, type(error).__name__
-    if isinstance(error, type) and issubclass(error, BaseException):
-        return None, error.__name__
+        return error, _name_of(type(error))
+    if type(error) is type and issubclass(error, BaseException):
+        return None, _name_of(error)
     return None, given.text(error, "error") or "Error"
+
+
+def _name_of(kind: type) -> str:
+    with guard("the class of an exception has no name"):
+        return kind.__name__
+    return "Error"
 
 
 def record_error(span: Span, error_type: str, error: BaseException | None, *, expected: bool) -> None:
@@ -139,7 +145,9 @@ def record_error(span: Span, error_type: str, error: BaseException | None, *, ex
 
 def is_cancellation(error: BaseException | None) -> bool:
     """Tell whether the exception is an asynchronous framework's cancellation."""
-    return error is not None and any(c.__name__ == "CancelledError" for c in type(error).__mro__)
+    with guard("the class of an exception cannot be looked at"):
+        return error is not None and any(c.__name__ == "CancelledError" for c in type(error).__mro__)
+    return False
 
 
 def next_carrier(

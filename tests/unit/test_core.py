@@ -359,3 +359,32 @@ def test_traceparent():
     for bad in (None, 1, "", good[:-3], "ff" + good[2:], good.replace("1", "g"), good.replace("2", "0")):
         assert parse_traceparent(bad) is None, bad
     assert decode({"traceparent": good}).dispatch.is_remote
+
+
+def test_an_id_that_an_attempt_dispatches_twice_keeps_its_first_enqueue_time(captured):
+    """One job has one enqueue time, and so one key; another attempt starts afresh."""
+    with otjobs.dispatching("parent") as parent:
+        pass
+    found = {}
+    for attempt in (1, 2):
+        with otjobs.executing(parent.carrier, attempt=attempt) as run:
+            for job_id in ("same", "other", "same", "same"):
+                with otjobs.dispatching("child", job_id=job_id) as d:
+                    pass
+                found.setdefault((attempt, job_id), []).append((d.job.enqueued_at, d.carrier["enqueued_at"]))
+        assert run.dispatched == 2
+    assert {key: len(set(times)) for key, times in found.items()} == dict.fromkeys(found, 1)
+    assert len({times[0] for times in found.values()}) == 4
+    same = [s for s in captured.dispatches if s.attributes[a.JOB_ID] == "same"][:3]
+    assert {s.attributes[a.ENQUEUED_AT] for s in same} == {same[0].start_time}
+    assert len({s.start_time for s in same}) == 3
+
+
+def test_at_most_a_thousand_first_enqueue_times_are_remembered(captured):
+    with otjobs.executing(None, job_type="parent") as run:
+        first, second = (
+            [otjobs.dispatching("child", job_id=str(n)).job.enqueued_at for n in range(1500)] for _ in range(2)
+        )
+    assert len(run._enqueued) == 1000
+    assert first[:1000] == second[:1000]
+    assert all(one < two for one, two in zip(first[1000:], second[1000:], strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from opentelemetry import baggage, context, trace
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
@@ -167,3 +168,20 @@ def test_an_unsampled_job_still_carries_its_context():
 )
 def test_the_pool_of_a_command_line(command, pool):
     assert green_pool(command) == pool
+
+
+def test_a_flush_passes_through_our_own_processor():
+    with capture_jobs() as captured:
+        otjobs.dispatching("a").end()  # the first job adds it to the provider
+        captured.provider.add_span_processor(late := Flushed())
+        assert captured.provider.force_flush() is True
+        assert otjobs.flush() is True
+    assert late.flushed == 2
+
+
+class Flushed(SpanProcessor):
+    flushed = 0
+
+    def force_flush(self, timeout_millis=30000):
+        self.flushed += 1
+        return True
