@@ -17,12 +17,11 @@ from celery import Celery
 app = Celery("yard", broker=os.environ["YARD_BROKER"], backend=os.environ["YARD_BROKER"])
 app.conf.update(
     task_default_queue=os.environ.get("YARD_QUEUE", "yard"),
-    worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
     worker_pool_restarts=True,
     result_backend_transport_options={"global_keyprefix": os.environ.get("YARD_QUEUE", "yard")},
     broker_transport_options={"visibility_timeout": 3600},
-    **json.loads(os.environ.get("YARD_CONF", "{}")),
+    **{"worker_prefetch_multiplier": 1, **json.loads(os.environ.get("YARD_CONF", "{}"))},
 )
 
 
