@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 from celery import Task, chain, chord, group
 from celery.exceptions import Ignore, Reject, Retry
@@ -194,6 +195,21 @@ def rejects_and_requeues(self):
 def rejects_unpicklably(self):
     started(self)
     raise Reject(Unpicklable("again"), requeue=True)
+
+
+@task(time_limit=1)
+def has_no_time(self, seconds):
+    started(self)
+    time.sleep(seconds)
+    log("ended", self.request.id)
+
+
+@task(time_limit=1, acks_late=True, acks_on_failure_or_timeout=False)
+def has_no_time_and_is_requeued(self, seconds):
+    started(self)
+    if not again(self.request.id):
+        time.sleep(seconds)
+    log("ended", self.request.id)
 
 
 @task()
