@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import zlib
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from google.protobuf import json_format
 from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
+
+from otjobs.server import otlp_json
+from otjobs.server.mend import BAD_SPAN, LIBRARY_SPANS, FramingError, read_span_by_span
+from otjobs.server.native import varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_BODY_BYTES: Final = 64 << 20
+MAX_BODY_BYTES: Final = 16 << 20
 ENCODINGS: Final = ("gzip", "deflate", "identity")
-BAD_SPAN: Final = "span does not follow the OTLP JSON mapping"
 _CHUNK: Final = 1 << 20
-_ID_FIELDS: Final = {
-    "traceId": 32,
-    "spanId": 16,
-    "parentSpanId": 16,
-    "trace_id": 32,
-    "span_id": 16,
-    "parent_span_id": 16,
-}
+# The tag of that field.
+_LIBRARY_SPANS: Final = varint(LIBRARY_SPANS << 3 | 2)
 
 
 class BadRequestError(Exception):
@@ -88,18 +83,36 @@ def decompress(body: bytes, encoding: str, *, limit: int = MAX_BODY_BYTES, grow:
     return b"".join(out)
 
 
-def parse_protobuf(body: bytes) -> ExportTraceServiceRequest:
-    """Return the request of a protobuf body.
+def parse_protobuf(body: bytes) -> tuple[ExportTraceServiceRequest, Counter[str]]:
+    """Return the request of a protobuf body, and how many spans had to be left out, by reason.
 
     Raises:
         BadRequestError: truncated or otherwise not a trace request.
     """
+    rejected: Counter[str] = Counter()
     request = ExportTraceServiceRequest()
     try:
         request.ParseFromString(body)
     except DecodeError as error:
-        raise BadRequestError(f"the body is not a valid OTLP trace request: {error}") from None
-    return request
+        try:
+            return read_span_by_span(body, rejected), rejected
+        except FramingError:
+            raise BadRequestError(f"the body is not a valid OTLP trace request: {error}") from None
+    if _LIBRARY_SPANS in body:
+        _read_library_spans(request, rejected)
+    return request, rejected
+
+
+def _read_library_spans(request: ExportTraceServiceRequest, rejected: Counter[str]) -> None:
+    """Take in what stands under the name that spans had before OTLP 0.15, which protobuf passes over."""
+    for resource_spans in request.resource_spans:
+        for field in UnknownFieldSet(resource_spans):
+            if field.field_number != LIBRARY_SPANS:
+                continue
+            try:
+                resource_spans.scope_spans.append(ScopeSpans.FromString(field.data))
+            except (DecodeError, TypeError):
+                rejected[BAD_SPAN] += 1
 
 
 def parse_json(body: bytes) -> tuple[ExportTraceServiceRequest, Counter[str]]:
@@ -108,62 +121,7 @@ def parse_json(body: bytes) -> tuple[ExportTraceServiceRequest, Counter[str]]:
     Raises:
         BadRequestError: not JSON, or not a trace request.
     """
-    rejected: Counter[str] = Counter()
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError(f"the body is not valid JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise BadRequestError("the body is not an OTLP trace request: a JSON object is expected")
-    try:
-        _fix_ids(document)
-        request = ExportTraceServiceRequest()
-        json_format.ParseDict(document, request, ignore_unknown_fields=True)
-    except (json_format.ParseError, ValueError, TypeError, RecursionError):
-        request = _parse_span_by_span(document, rejected)
-    return request, rejected
-
-
-def _parse_span_by_span(document: dict[str, Any], rejected: Counter[str]) -> ExportTraceServiceRequest:
-    """Parse what is around the spans strictly and the spans one by one: a bad one must not cost its neighbours."""
-    request = ExportTraceServiceRequest()
-    try:
-        for resource_spans in document.get("resourceSpans") or document.get("resource_spans") or ():
-            target = request.resource_spans.add()
-            json_format.ParseDict(
-                {"resource": resource_spans.get("resource") or {}}, target, ignore_unknown_fields=True
-            )
-            for scope_spans in resource_spans.get("scopeSpans") or resource_spans.get("scope_spans") or ():
-                scope = target.scope_spans.add()
-                json_format.ParseDict({"scope": scope_spans.get("scope") or {}}, scope, ignore_unknown_fields=True)
-                for span in scope_spans.get("spans") or ():
-                    if not isinstance(span, dict):
-                        rejected[BAD_SPAN] += 1
-                        continue
-                    try:
-                        scope.spans.append(json_format.ParseDict(span, Span(), ignore_unknown_fields=True))
-                    except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError):
-                        rejected[BAD_SPAN] += 1
-    except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadRequestError(f"the body is not a valid OTLP trace request: {error}") from None
-    return request
-
-
-def _fix_ids(node: Any) -> None:
-    """Ids are hex digits in OTLP/JSON and base64 in protobuf's mapping: rewrite them in place.
-
-    Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
-    """
-    if isinstance(node, list):
-        for item in node:
-            _fix_ids(item)
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            if key in _ID_FIELDS and isinstance(value, str):
-                try:
-                    raw = bytes.fromhex(value)
-                except ValueError:
-                    raw = b"?"  # of a wrong length: this span is rejected with its reason, its neighbours are kept
-                node[key] = base64.b64encode(raw).decode()
-            elif isinstance(value, dict | list):
-                _fix_ids(value)
+        return otlp_json.parse(body)
+    except otlp_json.NoRequestError as error:
+        raise BadRequestError(str(error)) from None

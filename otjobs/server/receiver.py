@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +14,8 @@ from otjobs.server.rows import Converter
 from otjobs.server.writer import Admission, BusyError, Writer, brief
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from otjobs.server.native import Batch
 
 RETRY_SECONDS: Final = 1
@@ -63,14 +64,10 @@ class Receiver:
         return answer
 
     def _decode(self, body: bytes, is_json: bool) -> tuple[Batch, Counter[str]]:
-        left_out: Counter[str] = Counter()
-        if is_json:
-            request, left_out = parse_json(body)
-        else:
-            request = parse_protobuf(body)
+        request, left_out = parse_json(body) if is_json else parse_protobuf(body)
         batch, rejected = self._converter.convert(request)
         batch.size = len(body)
-        batch.singles = lambda: Converter().singles(parse_json(body)[0] if is_json else parse_protobuf(body))
+        batch.singles = lambda: Converter().singles((parse_json if is_json else parse_protobuf)(body)[0])
         return batch, rejected + left_out
 
     def close(self) -> None:

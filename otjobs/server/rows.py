@@ -22,6 +22,8 @@ STATUSES: Final = {0: "Unset", 1: "Ok", 2: "Error"}
 
 BAD_TRACE_ID: Final = "trace id is not 16 bytes or all zero"
 BAD_SPAN_ID: Final = "span id is not 8 bytes or all zero"
+MAX_ITEMS: Final = 10_000
+TOO_MANY: Final = f"span has more than {MAX_ITEMS:,} attributes, events or links"
 
 _NO_TRACE: Final = bytes(16)
 _NO_SPAN: Final = bytes(8)
@@ -87,6 +89,9 @@ class Converter:
                 continue
             if len(span_id) != 8 or span_id == _NO_SPAN:
                 rejected[BAD_SPAN_ID] += 1
+                continue
+            if max(len(span.attributes), len(span.events), len(span.links)) > MAX_ITEMS:
+                rejected[TOO_MANY] += 1
                 continue
             batch.rows += 1
             start = span.start_time_unix_nano
