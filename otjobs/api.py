@@ -206,7 +206,7 @@ def _read(carrier: object, **known: Any) -> tuple[Carrier, Job]:
     """Return the attempt that a carrier and what the caller says (which wins) describe."""
     decoded = decode(carrier)
     for name, value in known.items():
-        if value is not None:
+        if value is not None and not (type(value) is str and not value):  # nearly all of them are not given
             known[name] = _READERS[name](value, name)
     job = spans.job_from(decoded, known)
     if not job.job_id:

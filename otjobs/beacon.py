@@ -66,7 +66,7 @@ def forget(execution: Execution) -> None:
 
 def send(execution: Execution, interval: float) -> None:
     """Send one beacon; `interval` is the time until the next one in seconds."""
-    from otjobs.providers import tracer
+    from otjobs.providers import start_span
 
     attributes = {
         **execution.attempt_attributes,
@@ -74,7 +74,7 @@ def send(execution: Execution, interval: float) -> None:
         a.OPERATION_NAME: "start",
         a.BEACON_INTERVAL: interval,
     }
-    span = tracer().start_span(
+    span = start_span(
         f"start {execution.job.job_type}",
         context=trace.set_span_in_context(execution.span, execution.context),
         kind=SpanKind.CLIENT,

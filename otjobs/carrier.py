@@ -52,15 +52,17 @@ _NUMBERS: Final = {
     "roots": "roots",
     "first_started_at": "first_started_at",
 }
-_TIMES: Final = frozenset(key for key in _NUMBERS.values() if key.endswith("_at"))
 _DEADLINES: Final = frozenset({"due_at", "expires_at"})
 _TEXT_OF: Final = {key: name for name, key in _TEXTS.items()}
-_OWN: Final = frozenset({"system", "id", "type", "queue", "parent_id", "parent_type"})
-_ELSEWHERE: Final = frozenset(
-    {"traceparent", "tracestate", "baggage", "previous", "attempt", "parent_attempt", "links"}
-)
-_BOUNDED: Final = _OWN | _TEXT_OF.keys()
 _NUMBER_OF: Final = {key: name for name, key in _NUMBERS.items()}
+_OWN: Final = frozenset({"system", "id", "type", "queue", "parent_id", "parent_type"})
+_BOUNDED: Final = _OWN | _TEXT_OF.keys()
+# key in the carrier -> how it is read; traceparent and its like are read elsewhere, and labels have names of their own
+_KIND_OF: Final = {
+    **dict.fromkeys(_OWN, "own"),
+    **dict.fromkeys(_TEXT_OF, "text"),
+    **{key: "time" if key.endswith("_at") else "count" for key in _NUMBER_OF},
+}
 _numbers_of: Final = attrgetter(*_NUMBERS)
 _texts_of: Final = attrgetter(*_TEXTS)
 # https://www.w3.org/TR/trace-context/#traceparent-header: version ff is forbidden, later versions may add fields.
@@ -177,22 +179,20 @@ def _read(data: dict[Any, Any], out: Carrier) -> None:
         # One pass over what is there, rather than a look-up of all that might be: a carrier is read for every job.
         if type(key) is not str:
             continue
-        if key in _TIMES:
-            number = _time(value, key)
-            if number is not None:
-                out.fields[_NUMBER_OF[key]] = number
-        elif key in _NUMBER_OF:
-            number = _number(value, key)
-            if number is not None:
-                out.fields[_NUMBER_OF[key]] = min(number, given.MOST)
-        elif key in _TEXT_OF:
+        kind = _KIND_OF.get(key)
+        if kind is None:
+            if key.startswith(_LABEL) and isinstance(value, str):
+                labels[key[len(_LABEL) :]] = value
+        elif kind == "own":
+            own[key] = _text(value, key)
+        elif kind == "text":
             text = _text(value, key)
             if text:
                 out.fields[_TEXT_OF[key]] = text
-        elif key in _OWN:
-            own[key] = _text(value, key)
-        elif key not in _ELSEWHERE and key.startswith(_LABEL) and isinstance(value, str):
-            labels[key[len(_LABEL) :]] = value
+        else:
+            number = _time(value, key) if kind == "time" else _number(value, key)
+            if number is not None:
+                out.fields[_NUMBER_OF[key]] = number if kind == "time" else min(number, given.MOST)
     out.system, out.job_id = own.get("system", ""), own.get("id", "")
     out.job_type, out.queue = own.get("type", ""), own.get("queue", "")
     if "attempt" in data:

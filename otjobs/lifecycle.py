@@ -15,9 +15,10 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from otjobs import forking, green_grpc, threads
+from otjobs import forking, given, green_grpc, threads
 from otjobs.config import settings
 from otjobs.errors import guard, warn
+from otjobs.texts import described
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -26,6 +27,8 @@ _log = logging.getLogger("otjobs")
 
 _SDK_DELAY: Final = 5.0
 """The batch delay that OpenTelemetry specifies: where a processor has it, nobody chose another."""
+_LONGEST: Final = 1e6
+"""Seconds: what a lock can still wait for."""
 _JUST: Final = 10.0
 """For this many seconds after a flush that the collector did not take, an end of the process does not try again."""
 
@@ -61,7 +64,8 @@ def flush(timeout: float | None = None) -> bool:
     force_flush = getattr(providers.provider(), "force_flush", None)
     if force_flush is None:
         return True
-    seconds = settings().flush_seconds if timeout is None else timeout
+    wanted = given.seconds(timeout, "timeout")
+    seconds = settings().flush_seconds if wanted is None else min(wanted, _LONGEST)
     result: list[bool] = []
     dropped = _drops.spans
 
@@ -186,15 +190,20 @@ def _watch(processor: Any) -> None:
 
         def counted_export(spans: Any) -> Any:
             _drops.in_flight = len(spans)
-            taken = False
+            why = "spans were dropped because their exporter failed"
+            taken, detail = False, type(exporter).__name__
             try:
                 result = export(spans)
                 taken = getattr(result, "name", "SUCCESS") != "FAILURE"
+                why = "spans were dropped because the collector did not take them"
+            except Exception as error:
+                detail = f"{detail}: {described(error)}"
+                raise
             finally:
                 _drops.in_flight = 0
                 if not taken:
                     _drops.spans += len(spans)
-                    warn("spans were dropped because the collector did not take them", exporter, count=len(spans))
+                    warn(why, detail, count=len(spans))
             return result
 
         exporter.export = counted_export

@@ -96,6 +96,7 @@ def start_span(
 ) -> Span:
     """Start a span of a job, as cheaply as the SDK at hand allows; `start_time` is unix ns.
 
+    The attributes become the span's, which adds to them.
     A sampler, an id generator or a processor that raises costs this span, and nothing else.
     """
     current = tracer()

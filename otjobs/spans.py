@@ -383,6 +383,7 @@ def _start_execute(job: Job, carrier: Carrier, started_at: int) -> tuple[Span, C
     own_trace = "" if settings().link_mode else trace_id
     job.workflow_id = workflow_id
     attributes = attributes_of(job, "process", "execute", own_trace)
+    known = dict(attributes)  # the span's own are added to while it lasts
     span = start_span(
         f"execute {job.job_type}",
         context=context,
@@ -394,4 +395,4 @@ def _start_execute(job: Job, carrier: Carrier, started_at: int) -> tuple[Span, C
     if not workflow_id:
         own = span.get_span_context()
         workflow_id = job.workflow_id = f"{own.trace_id:032x}" if own.is_valid else ""
-    return span, context, workflow_id, attributes
+    return span, context, workflow_id, known

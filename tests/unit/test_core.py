@@ -311,6 +311,7 @@ def test_a_long_run_sends_beacons_and_a_short_one_none(environment):
         with otjobs.executing(None, job_type="short"):
             pass
         with otjobs.executing(None, job_type="long") as run:
+            run.span.set_attribute("the application's", 1)
             deadline = time.monotonic() + 5
             while len(captured.beacons) < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
@@ -320,6 +321,7 @@ def test_a_long_run_sends_beacons_and_a_short_one_none(environment):
         assert beacon.parent.span_id == run.span.get_span_context().span_id
         assert beacon.attributes[a.OPERATION_TYPE] == "receive"
         assert beacon.attributes[a.BEACON_INTERVAL] == 0.1
+        assert "the application's" not in beacon.attributes
 
 
 def test_async_blocks(captured):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
 import tracemalloc
 
@@ -184,6 +185,14 @@ def test_hostile_values_everywhere(number):
             assert_sound(otjobs.ended(d.carrier, "failure", **{name: value}))
         assert len(captured.dispatches) == 11
         assert len(captured.executions) == 9 + 6 + 5
+
+
+@pytest.mark.parametrize("timeout", [None, 5, "5", 1e300, float("inf"), 10**400, dt.timedelta(seconds=5), "soon", [], object()])  # fmt: skip
+def test_flush(timeout):
+    with capture_jobs() as captured:
+        otjobs.dispatching("a").end()
+        assert otjobs.flush(timeout) is True
+        assert len(captured.dispatches) == 1
 
 
 BLOCKS = {
