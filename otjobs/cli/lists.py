@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STATES: Final = (
     *("scheduled", "waiting", "running", "succeeded", "failed"),
-    *("retrying", "expired", "cancelled", "rejected", "lost"),
+    *("retrying", "expired", "cancelled", "rejected", "lost", "unpaired"),
 )
 
 QUEUES: Final = (
@@ -155,7 +155,13 @@ def types(seconds: int, as_json: bool) -> None:
 @click.command()
 @click.option("--queue", default="", help="Only this queue.")
 @click.option("--type", "job_type", default="", help="Only this job type.")
-@click.option("--state", type=click.Choice(STATES), default=None, help="Only jobs that stand like this.")
+@click.option(
+    "--state",
+    type=click.Choice(STATES),
+    metavar="STATE",
+    default=None,
+    help=f"Only jobs in this state: {', '.join(STATES[:-1])} or {STATES[-1]}.",
+)
 @click.option("--error", "error_type", default="", help="Only jobs whose last attempt ended with this error.")
 @click.option(
     "--sort",

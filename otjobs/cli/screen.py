@@ -31,6 +31,7 @@ _STYLES: Final = {
     "retrying": "yellow",
     "retry": "yellow",
     "scheduled": "dim",
+    "unpaired": "dim",
     "cancelled": "dim",
     "failed": "red",
     "failure": "red",

@@ -283,9 +283,9 @@ def test_clients_of_rabbitmq(store):
     assert len(outer) == 16  # no id anywhere: that of the publication's span
     assert found == [
         (outer, "pk", 0.0, "succeeded", 1, 1.0, 1.0),
-        ("m1", "pk", 3.0, "waiting", 0, None, None),
+        ("m1", "pk", 3.0, "unpaired", 0, None, None),
         ("ff97", "aio", 10.0, "succeeded", 1, 1.0, 3.0),
         ("15b7", "fsq", 20.0, "succeeded", 1, 1.0, 2.0),
         ("b1", "many", pytest.approx(30.1), "succeeded", 1, pytest.approx(1.9), 1.0),
-        ("b2", "many", pytest.approx(30.2), "waiting", 0, None, None),
+        ("b2", "many", pytest.approx(30.2), "unpaired", 0, None, None),
     ]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from clickhouses import empty
 from stock import (
@@ -140,11 +142,13 @@ def test_without_publications_only_what_the_runs_tell(store, name):
 
 
 @pytest.mark.parametrize("name", HISTORIES)
-def test_without_runs_everything_waits(store, name):
+def test_without_runs_nothing_has_started(store, name):
+    """Months ago, so that what may never meet its run waits no more."""
+    state = "waiting" if name in ("celery", "taskiq") else "unpaired"
     store.insert_spans([one for one in HISTORIES[name]() if one[6] == "Producer"])
     assert attempts(store, "job_id") == []
     assert set(jobs(store, "state, attempts, started_at, ended_at, queue_seconds")) == {
-        ("waiting", 0, None, None, None)
+        (state, 0, None, None, None)
     }
     assert set(store.query("SELECT complete FROM workflows").rows) == {(0,)}
 
@@ -200,6 +204,54 @@ def test_a_job_that_otjobs_records_is_not_doubled(store):
             store.insert_spans([one])
         look_again(store)  # only then it is seen who came last
         assert jobs(store, "job_id, queue, state, queue_seconds, run_seconds") == [(job, "q", "succeeded", 1.0, 1.0)]
+
+
+def waiting(store):
+    """Who waits, as every place that tells of it has it."""
+    by_state = jobs(store, "job_id", "state = 'waiting'")
+    assert store.query("SELECT job_id FROM open_jobs WHERE waiting_since IS NOT NULL ORDER BY ALL").rows == by_state
+    now = "minute = toStartOfMinute(now('UTC'))"
+    assert store.query(f"SELECT sum(waiting) FROM queue_minutes WHERE {now}").rows == [(len(by_state),)]
+    return [job for (job,) in by_state]
+
+
+def test_a_publication_that_meets_no_run_stops_to_wait(store):
+    """After an hour for plain messages, after a day in BullMQ, and never where runs always name their publication."""
+    hours = 3600
+    now = (time.time_ns() - T) / S
+    told = [(0.9, "new"), (1.1, "old"), (25, "older")]
+    for age, name in told:
+        at_ = now - age * hours
+        store.insert_spans(
+            [
+                message("Producer", "publish", at_, at_, queue="log", message_id=f"plain-{name}", trace=new_id() * 2),
+                bull("Producer", "add", at_, at_, job=f"bull-{name}", trace=new_id() * 2),
+                celery_send(f"celery-{name}", at_, trace=new_id() * 2),
+                taskiq_send(f"taskiq-{name}", at_, trace=new_id() * 2),
+            ]
+        )
+    assert waiting(store) == [
+        "bull-new", "bull-old", "celery-new", "celery-old", "celery-older", "plain-new", "taskiq-new", "taskiq-old", "taskiq-older",
+    ]  # fmt: skip
+    assert jobs(store, "job_id, ended_at", "state = 'unpaired'") == [
+        ("bull-older", None),
+        ("plain-old", None),
+        ("plain-older", None),
+    ]
+    # In the minutes, it waited for that long.
+    ages = "dateDiff('hour', minute, now())"
+    minutes = store.query(
+        f"SELECT max({ages}), min({ages}) FROM queue_minutes WHERE queue = 'log' AND waiting > 0 AND {ages} > 2"
+    ).rows
+    assert minutes == [(25, 24)]
+
+
+def test_a_late_run_ends_a_job_that_had_stopped_to_wait(store):
+    sent, now = new_id(), (time.time_ns() - T) / S
+    store.insert_spans([message("Producer", "publish", now - 9000, now - 9000, message_id="m", span_id=sent)])
+    assert jobs(store, "job_id, state") == [("m", "unpaired")]
+    store.insert_spans([message("Consumer", "process", now - 20, now - 10, message_id="m", parent=sent)])
+    assert jobs(store, "job_id, state, queue_seconds") == [("m", "succeeded", pytest.approx(8980.0, abs=0.01))]
 
 
 def test_spans_that_are_no_jobs(store):

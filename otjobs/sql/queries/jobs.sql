@@ -2,7 +2,7 @@
 -- param seconds UInt32 = 86400 -- how far back
 -- param queue String =  -- the queue
 -- param job_type String =  -- the job type
--- param state String =  -- scheduled, waiting, running, succeeded, failed, retrying, expired, cancelled, rejected, lost
+-- param state String =  -- scheduled, waiting, running, succeeded, failed, retrying, expired, cancelled, rejected, lost, unpaired
 -- param error_type String =  -- the last attempt's error
 -- param sort String = newest -- newest, runtime or wait
 -- param limit UInt32 = 50 -- how many

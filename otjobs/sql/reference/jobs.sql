@@ -16,7 +16,7 @@ SELECT
     ready_at, -- when it could first start: the larger of publication and due time; NULL when neither is known
     started_at, -- start of the first attempt that started; NULL before
     ended_at, -- end of the last attempt; NULL while the job is open, also between two attempts
-    state, -- scheduled, waiting (also a retry that is due), running, succeeded, failed, retrying (in backoff), expired, cancelled, rejected or lost
+    state, -- scheduled, waiting (also a retry that is due), running, succeeded, failed, retrying (in backoff), expired, cancelled, rejected, lost, or unpaired (of another instrumentation, whether it ever started is not known)
     attempts, -- how many attempts started
     delay_seconds, -- waiting that was asked for: from publication to due time; NULL with `ready_at`
     queue_seconds, -- queueing time of the first attempt that started: start minus ready, 0 where clocks disagree; NULL before, and when unknown

@@ -15,7 +15,7 @@ SELECT
     enqueued_at, -- first publication; NULL when the producer is not instrumented. The filter that makes a query fast
     ready_at, -- as in `jobs`
     started_at, -- as in `jobs`: start of the first attempt
-    state, -- scheduled, waiting (also a retry that is due), running or retrying (in backoff)
+    state, -- scheduled, waiting (also a retry that is due), running, retrying (in backoff) or unpaired (of another instrumentation, whether it ever started is not known)
     attempts, -- how many attempts started
     delay_seconds, -- as in `jobs`
     queue_seconds, -- as in `jobs`

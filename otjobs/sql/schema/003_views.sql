@@ -69,6 +69,10 @@ FROM
         if(isNull(published_at) OR s.pairing % 4 = 1, NULL, greatest(assumeNotNull(published_at), s.due_at)) AS ready_at,
         -- Of another instrumentation, when it was ready is not told; until it starts, it counts from its publication.
         if(isNull(published_at), NULL, greatest(assumeNotNull(published_at), s.due_at)) AS published_or_due_at,
+        -- A publication that may never be brought together with its run: until when it counts as waiting. (The stock Celery and
+        -- TaskIQ instrumentations always say which publication a run came from.)
+        if(s.pairing = 0 OR s.system IN ('celery', 'taskiq') OR isNull(published_or_due_at), far,
+            assumeNotNull(published_or_due_at) + toIntervalHour(if(s.system = 'bullmq', 24, 1))) AS waits_until,
         nullIf(s.retry_ready_at, never) AS retry_ready_at,
         nullIf(s.received_at, never) AS received_at,
         least(s.started_at, if(s.started_at = far, s.observed_started_at, far)) AS first_start,
@@ -137,7 +141,7 @@ SELECT
     multiIf(isNull(wait), NULL, wait < 0, 0, wait) AS queue_seconds,
     if(has_started AND (reported OR is_lost), signed_seconds, NULL) AS run_seconds,
     multiIf(reported, reported_outcome, is_lost, 'lost', is_expired, 'expired', has_started, 'running', '') AS outcome,
-    coalesce(started_at, ended_at, if(intDiv(newest, 2) > attempt, job_start, NULL)) AS left_at,
+    coalesce(started_at, ended_at, if(intDiv(newest, 2) > attempt, job_start, NULL), nullIf(waits_until, far)) AS left_at,
     -- Since when this attempt waits, or waited until it left.
     if(outcome = '', published_or_due_at, ready_at) AS waits_from,
     -- Since when the attempt after this one waits, of which there is no span before it starts.
@@ -197,7 +201,7 @@ SELECT
     multiIf(r.outcome = 'success', 'succeeded', r.outcome = 'failure', 'failed',
         -- In backoff, or nobody knows when it is due.
         r.outcome = 'retry', if(r.next_waits_from <= now64(9, 'UTC'), 'waiting', 'retrying'), r.outcome != '', r.outcome,
-        job_ready_at > now64(9, 'UTC'), 'scheduled', 'waiting') AS state,
+        job_ready_at > now64(9, 'UTC'), 'scheduled', r.waits_until <= now64(9, 'UTC'), 'unpaired', 'waiting') AS state,
     r.starts AS attempts,
     (toUnixTimestamp64Nano(job_ready_at) - toUnixTimestamp64Nano(r.enqueued_at)) / 1e9 AS delay_seconds,
     multiIf(isNull(wait), NULL, wait < 0, 0, wait) AS queue_seconds,
