@@ -147,9 +147,7 @@ def test_without_runs_nothing_has_started(store, name):
     state = "waiting" if name in ("celery", "taskiq") else "unpaired"
     store.insert_spans([one for one in HISTORIES[name]() if one[6] == "Producer"])
     assert attempts(store, "job_id") == []
-    assert set(jobs(store, "state, attempts, started_at, ended_at, queue_seconds")) == {
-        (state, 0, None, None, None)
-    }
+    assert set(jobs(store, "state, attempts, started_at, ended_at, queue_seconds")) == {(state, 0, None, None, None)}
     assert set(store.query("SELECT complete FROM workflows").rows) == {(0,)}
 
 
