@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from otjobs._version import __version__
+from otjobs.cli.screen import say
 from otjobs.errors import OtjobsError, StoreError
 from otjobs.store import connect
 from otjobs.store.migrate import refuse_newer
@@ -52,9 +53,9 @@ class Failure(click.ClickException):
 
     exit_code = 1
 
-    def show(self, file: Any = None) -> None:
+    def show(self, file: Any = None) -> None:  # noqa: ARG002  (click names it)
         """Print it."""
-        click.echo(f"otjobs: {self.format_message()}", err=True, file=file)
+        say(f"otjobs: {self.format_message()}", err=True)
 
 
 class Group(click.Group):

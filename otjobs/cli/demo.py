@@ -13,9 +13,8 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from otjobs.cli import lists, pictures
-from otjobs.cli.screen import Column, Screen
+from otjobs.cli.screen import Column, Screen, say, say_document
 from otjobs.cli.single import workflow_document
-from otjobs.cli.values import document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,14 +88,14 @@ def demo(seconds: float, broker: str, data: Path | None, keep: bool, as_json: bo
             tell(None)
             found = _whole(shop, report(shop))
             if as_json:
-                click.echo(document(found))
+                say_document(found)
             else:
                 _draw(Screen(), shop, found, keep=keep, data=data)
             while keep:
                 shop.processes.check()
                 time.sleep(0.5)
     except KeyboardInterrupt:
-        click.echo("otjobs: stopped; everything that the demo started has ended", err=True)
+        say("otjobs: stopped; everything that the demo started has ended", err=True)
         if not keep:
             click.get_current_context().exit(130)
     finally:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import click
 
 from otjobs.cli.app import json_option, opened, url_option
-from otjobs.cli.screen import Column, Screen
-from otjobs.cli.values import document, duration
+from otjobs.cli.screen import Column, Screen, say_document
+from otjobs.cli.values import duration
 from otjobs.errors import OtjobsError
 from otjobs.store.cluster import shards
 from otjobs.store.lease import LEASE_SECONDS, holder
@@ -42,7 +42,7 @@ def doctor(as_json: bool) -> None:
     """
     rows = [_row(*check) for check in (*_database(), _endpoint())]
     if as_json:
-        click.echo(document(rows))
+        say_document(rows)
     else:
         Screen().table(_COLUMNS, rows)
     if any(row["verdict"] == "broken" for row in rows):

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from otjobs.cli.app import json_option, opened, url_option
-from otjobs.cli.values import document
+from otjobs.cli.screen import say, say_document
 from otjobs.errors import ConfigurationError
 from otjobs.store.forget import forget as delete
 
@@ -34,10 +34,10 @@ def forget(label: str, dry_run: bool, as_json: bool) -> None:
     with opened() as store:
         found = delete(store, name, value, dry=dry_run)
     if as_json:
-        click.echo(document({**asdict(found), "deleted": not dry_run}))
+        say_document({**asdict(found), "deleted": not dry_run})
         return
     did = "would delete" if dry_run else "deleted"
-    click.echo(
+    say(
         f"{did} {found.spans} spans, {found.jobs} jobs with {found.attempts} attempts, {found.workflows} workflows; "
         f"{found.shared_workflows} workflows that other jobs share keep their row"
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from otjobs.cli.app import json_option, opened, url_option
-from otjobs.cli.screen import Column, Screen
-from otjobs.cli.values import document, seconds_of
+from otjobs.cli.screen import Column, Screen, say, say_document
+from otjobs.cli.values import seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,13 +107,13 @@ def show(query: str, columns: Sequence[Column], as_json: bool, nothing: str, **p
     with opened() as store:
         rows = store.named(query, **params).dicts()
     if as_json:
-        click.echo(document(rows))
+        say_document(rows)
     elif rows:
         Screen().table(columns, rows)
         if len(rows) == params.get("limit"):
-            click.echo(f"the first {len(rows)}; --limit shows more", err=True)
+            say(f"the first {len(rows)}; --limit shows more", err=True)
     else:
-        click.echo(nothing, err=True)
+        say(nothing, err=True)
 
 
 @click.command()

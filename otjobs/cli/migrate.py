@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from otjobs.cli.app import json_option, opened, url_option
-from otjobs.cli.screen import Column, Screen
-from otjobs.cli.values import document
+from otjobs.cli.screen import Column, Screen, say, say_document
 from otjobs.errors import ConfigurationError
 from otjobs.store.client import DATABASE
 from otjobs.store.cluster import cluster_of, databases, find_cluster, local_name, migrate_cluster, shards
@@ -116,7 +115,7 @@ def migrate(
         both = (DATABASE, local_name(DATABASE)) if cluster else (DATABASE,)
         roles_xml.write_text(users_xml(passwords, databases=both), encoding="utf-8")
         if not as_json:
-            click.echo(f"wrote {roles_xml}; the server reads the passwords from its environment")
+            say(f"wrote {roles_xml}; the server reads the passwords from its environment")
         return
     if (hosts or replicated) and not cluster:
         raise ConfigurationError("--host and --replicated are about a cluster; name it with --cluster")
@@ -138,19 +137,19 @@ def migrate(
         now = max(applied(store), default=0)
         if as_json:
             found = {"database": store.database, "applied": done, "version": now}
-            click.echo(document({**found, "keep_days": retention(store)}))
+            say_document({**found, "keep_days": retention(store)})
             return
         names = {version: name for version, name, _ in migrations()}
         for version in done:
-            click.echo(f"applied {version:03d} {names[version]}")
+            say(f"applied {version:03d} {names[version]}")
         for layer, length in changed.items():
-            click.echo(f"keeps {layer} {_length(length)}")
+            say(f"keeps {layer} {_length(length)}")
         for role in secrets:
-            click.echo(f"account otjobs_{role} is ready")
+            say(f"account otjobs_{role} is ready")
         if where:
-            click.echo(f"over the shards of {where.name}: {where.local} at {', '.join(where.hosts)}")
+            say(f"over the shards of {where.name}: {where.local} at {', '.join(where.hosts)}")
         state = "is now" if done else "was already"
-        click.echo(f"database {store.database} at {store.url} {state} at schema version {now}")
+        say(f"database {store.database} at {store.url} {state} at schema version {now}")
 
 
 def _secret(name: str) -> str:
@@ -169,9 +168,9 @@ def _show(store: Store, *, as_json: bool) -> None:
     starts = {"spans": since.spans_kept_from, "jobs": since.jobs_kept_from}
     version = max(applied(store), default=0)
     if as_json:
-        click.echo(document({"database": store.database, "version": version, "keep_days": kept, "kept_from": starts}))
+        say_document({"database": store.database, "version": version, "keep_days": kept, "kept_from": starts})
         return
-    click.echo(f"database {store.database} at {store.url}, schema version {version}")
+    say(f"database {store.database} at {store.url}, schema version {version}")
     rows = [
         {
             "layer": layer,

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from otjobs.cli.app import json_option, opened, url_option
-from otjobs.cli.screen import Column, Screen
-from otjobs.cli.values import document
+from otjobs.cli.screen import Column, Screen, say, say_document
 from otjobs.store.cluster import refuse_replicated, shards
 from otjobs.store.rebuild import TABLES, plan
 from otjobs.store.rebuild import abandon as give_up
@@ -90,10 +89,10 @@ def rebuild(
         for (day, table), (before, after) in counts.items()
     ]
     if as_json:
-        click.echo(document({"days": [str(day) for day in days], "counts": rows}))
+        say_document({"days": [str(day) for day in days], "counts": rows})
         return
     if not rows:
-        click.echo("there is nothing to rebuild: no span is stored")
+        say("there is nothing to rebuild: no span is stored")
         return
     Screen().table(_COLUMNS, rows)
 

@@ -1,4 +1,8 @@
-"""Where output goes: tables and bars with colours on a terminal, aligned plain text without frames in a pipe."""
+"""The one place that writes: tables and bars with colours on a terminal, aligned plain text without frames in a pipe.
+
+Names, ids and errors come from outside. Whatever is written here cannot steer a terminal or break a line; no other
+module of the command writes anything.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+import click
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -47,6 +52,21 @@ _ASCII: Final = {timeline.EMPTY: " ", timeline.DELAY: ".", timeline.WAIT: "-", t
 _BLOCKS: Final = {timeline.EMPTY: " ", timeline.DELAY: "·", timeline.WAIT: "░", timeline.RUN: "█", timeline.FAILED: "█"}
 
 
+def say(text: str = "", *, err: bool = False) -> None:
+    """Write one line to standard output, or to standard error."""
+    click.echo(values.printable(text), err=err)
+
+
+def say_document(value: Any) -> None:
+    """Write one JSON document to standard output."""
+    click.echo(values.document(value))
+
+
+def say_tabs(line: Sequence[Any]) -> None:
+    """Write one line of ClickHouse's TabSeparated to standard output."""
+    click.echo("\t".join(map(values.tsv, line)))
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table: the row's key, the heading, and how the value is written.
@@ -59,6 +79,11 @@ class Column:
     title: str
     kind: str = "text"
     spare: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title, which a statement may have chosen."""
+        return values.printable(self.title)
 
     @property
     def right(self) -> bool:
@@ -105,6 +130,7 @@ class Screen:
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line; it is not wrapped in a pipe."""
+        text = values.printable(text)
         if self.terminal:
             self.console.print(Text(text, style=style))
         else:
@@ -118,7 +144,7 @@ class Screen:
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Write names and values, one pair a line; pairs without a value are left out."""
-        known = [(name, value) for name, value in pairs if value and value != values.NOTHING]
+        known = [(name, values.printable(value)) for name, value in pairs if value and value != values.NOTHING]
         width = max((len(name) for name, _ in known), default=0)
         for name, value in known:
             if self.terminal:
@@ -131,7 +157,7 @@ class Screen:
         if self.terminal:
             self._drawn(columns, rows)
             return
-        cells = [[column.title for column in columns]]
+        cells = [[column.heading for column in columns]]
         cells += [[self._cell(column, row.get(column.key)) for column in columns] for row in rows]
         widths = [max(cell_len(line[i]) for line in cells) for i in range(len(columns))]
         for line in cells:
@@ -145,7 +171,9 @@ class Screen:
         drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
         for column in columns:
             fixed = column.kind in ("bar", "time", "seconds", "count", "state")
-            drawn.add_column(column.title, justify="right" if column.right else "left", no_wrap=fixed, overflow="fold")
+            drawn.add_column(
+                Text(column.heading), justify="right" if column.right else "left", no_wrap=fixed, overflow="fold"
+            )
         for row in rows:
             drawn.add_row(*(self._drawn_cell(column, row.get(column.key), text) for column in columns))
         self.console.print(drawn)
@@ -168,7 +196,7 @@ class Screen:
     ) -> int:
         taken = 0
         for column in columns:
-            cells = [column.title, *(self._cell(column, row.get(column.key), text) for row in rows)]
+            cells = [column.heading, *(self._cell(column, row.get(column.key), text) for row in rows)]
             taken += max(map(cell_len, cells)) + 2
         return taken - 2
 

@@ -9,8 +9,7 @@ import click
 from otjobs.cli import pictures
 from otjobs.cli.app import json_option, opened, url_option
 from otjobs.cli.lists import Age, limit_option
-from otjobs.cli.screen import Screen
-from otjobs.cli.values import document
+from otjobs.cli.screen import Screen, say_document
 from otjobs.errors import QueryError
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def job(job_id: str, limit: int, seconds: int, as_json: bool) -> None:
     with opened() as store:
         found = job_document(store, job_id, limit, seconds)
     if as_json:
-        click.echo(document({"jobs": found}))
+        say_document({"jobs": found})
         return
     screen = Screen()
     for number, one in enumerate(found):
@@ -105,7 +104,7 @@ def workflow(workflow_id: str, limit: int, seconds: int, as_json: bool) -> None:
     with opened() as store:
         found = workflow_document(store, workflow_id, limit, seconds)
     if as_json:
-        click.echo(document(found))
+        say_document(found)
         return
     pictures.workflow(Screen(), found["workflow"], found["jobs"], found["attempts"])
 

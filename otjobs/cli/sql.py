@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from otjobs.cli.app import opened, url_option
-from otjobs.cli.screen import Column, Screen
-from otjobs.cli.values import document, tsv
+from otjobs.cli.screen import Column, Screen, say, say_document, say_tabs
 from otjobs.errors import QueryError
 from otjobs.store import Result
 from otjobs.store.text import named_query, query_names, split
@@ -81,7 +80,7 @@ def sql(
         for number, text in enumerate(statements):
             result = _run(store, text)
             if number and form == "table":
-                click.echo()
+                say()
             _print(result, form)
 
 
@@ -121,12 +120,12 @@ def _params(params: Sequence[str]) -> dict[str, str]:
 def _print(result: Result, form: str) -> None:
     names = result.column_names
     if form == "json":
-        click.echo(document([dict(zip(names, row, strict=True)) for row in result.rows]))
+        say_document([dict(zip(names, row, strict=True)) for row in result.rows])
     elif not names:
-        click.echo("done", err=True)
+        say("done", err=True)
     elif form == "tsv":
         for line in (names, *result.rows):
-            click.echo("\t".join(tsv(value) for value in line))
+            say_tabs(line)
     else:
         numbered = [{str(i): value for i, value in enumerate(row)} for row in result.rows]
         columns = [Column(str(i), name, _kind(result.rows, i)) for i, name in enumerate(names)]
@@ -144,16 +143,14 @@ def _list(form: str) -> None:
     found = [named_query(name) for name in query_names()]
     if form == "json":
         fields = ("types", "defaults", "meanings")
-        click.echo(
-            document([{"name": q.name, "summary": q.summary, **{f: getattr(q, f) for f in fields}} for q in found])
-        )
+        say_document([{"name": q.name, "summary": q.summary, **{f: getattr(q, f) for f in fields}} for q in found])
         return
     for query in found:
-        click.echo(f"{query.name}: {query.summary}")
+        say(f"{query.name}: {query.summary}")
         for key, kind in query.types.items():
             default = query.defaults[key] or "''"
             meaning = f"  {query.meanings[key]}" if query.meanings[key] else ""
-            click.echo(f"    --param {key}={default}  ({kind}){meaning}")
+            say(f"    --param {key}={default}  ({kind}){meaning}")
 
 
 COMMANDS = (sql,)

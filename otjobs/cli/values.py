@@ -46,10 +46,18 @@ def utc(time: dt.datetime) -> dt.datetime:
 
 
 def printable(text: str) -> str:
-    """Return text that cannot move the cursor or break a line: control characters are written as escapes."""
+    """Return text that can neither steer a terminal nor break or turn a line.
+
+    Controls, line ends, marks that turn the direction of writing, and what has no width are written as escapes.
+    """
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _lossless(text: str) -> str:
+    """Return JSON in which such characters are JSON's own escapes, so that it reads the same and is as safe."""
+    return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def written(value: Any) -> str:
@@ -61,7 +69,7 @@ def written(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (dict, list, tuple, set)):
-        return printable(json.dumps(plain(value), ensure_ascii=False))
+        return _lossless(json.dumps(plain(value), ensure_ascii=False))
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     return printable(str(value))
@@ -88,18 +96,25 @@ def plain(value: Any) -> Any:
 
 def document(value: Any) -> str:
     """Return one JSON document."""
-    return json.dumps(plain(value), ensure_ascii=False, indent=2)
+    return _lossless(json.dumps(plain(value), ensure_ascii=False, indent=2))
 
 
 def tsv(value: Any) -> str:
-    """Return a value as in ClickHouse's TabSeparated: NULL, tabs, line ends and backslashes as escapes."""
+    r"""Return a value as in ClickHouse's TabSeparated: NULL, tabs, line ends and backslashes as escapes.
+
+    What could steer a terminal is written as its bytes, `\x1b`, which ClickHouse reads back.
+    """
     if value is None:
         return "\\N"
     known = plain(value)
     text = json.dumps(known, ensure_ascii=False) if isinstance(known, (dict, list, bool)) else str(known)
     for char, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(char, escape)
-    return text
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else "".join(f"\\x{b:02x}" for b in c.encode("utf-8", "surrogatepass")) for c in text
+    )
 
 
 def seconds_of(text: str) -> int:

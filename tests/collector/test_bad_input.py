@@ -110,7 +110,7 @@ def test_an_unknown_content_type_is_refused(gateway, store):
 
 def test_a_bomb_is_refused(gateway, store):
     # 64 MiB of zeros, in 64 KiB
-    assert gateway.post(gzip.compress(b"\0" * (64 << 20)), Content_Encoding="gzip").status_code in (400, 413)
+    assert gateway.post(gzip.compress(b"\0" * (64 << 20)), Content_Encoding="gzip").status_code == 400
     assert check(gateway, store) == []
 
 

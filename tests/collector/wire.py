@@ -25,6 +25,8 @@ _ids = itertools.count(1)
 class Collector:
     """A collector on free loopback ports; `start` after `kill` reads the same queue."""
 
+    shared = ("redaction.yaml",)
+
     def __init__(self, binary, folder, *configs, **settings):
         self.binary, self.folder, self.configs = binary, folder, configs
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +48,7 @@ class Collector:
 
     def start(self):
         command = [self.binary]
-        for config in self.configs:
+        for config in (*self.configs, *self.shared):
             command += ["--config", FOLDER / config]
         self.process = parts.Process(command, log=self.folder / "collector.log", env={**os.environ, **self.settings})
         self.process.wait_ready(

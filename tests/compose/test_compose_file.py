@@ -50,7 +50,7 @@ def test_ports_are_open_to_this_machine_alone(services):
 
 def test_every_mounted_path_exists(services):
     mounts = [v for service in services.values() for v in service.get("volumes", []) if v["type"] == "bind"]
-    assert len(mounts) == 6
+    assert len(mounts) == 7
     for mount in mounts:
         source = Path(mount["source"])
         assert source.is_relative_to(ROOT)
@@ -155,7 +155,8 @@ def test_the_collector_finds_every_variable_it_reads(services):
 
 @pytest.mark.collector
 def test_the_collector_accepts_its_configuration(services, collector_binary):
-    command = [str(collector_binary), "validate", "--config", str(ROOT / "collector" / "gateway.yaml")]
+    files = [ROOT / "collector" / "gateway.yaml", ROOT / "collector" / "redaction.yaml"]
+    command = [str(collector_binary), "validate", *(f"--config={file}" for file in files)]
     environment = {"PATH": os.environ["PATH"], **services["collector"]["environment"]}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

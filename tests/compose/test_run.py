@@ -94,7 +94,13 @@ def test_jobs_of_the_example_reach_the_dashboard(machine, services):
     # And the collector, the worker and the producer
     collector = machine.run(
         "collector",
-        [machine.binary, "--config", ROOT / "collector" / "gateway.yaml"],
+        [
+            machine.binary,
+            "--config",
+            ROOT / "collector" / "gateway.yaml",
+            "--config",
+            ROOT / "collector" / "redaction.yaml",
+        ],
         OTJOBS_METRICS_PORT=str(parts.free_port()),
     )
     collector.wait_ready(lambda: parts.http_ok(machine.health), seconds=30, what="the collector")

@@ -59,7 +59,10 @@ class Stack:
         }
         log = (self.folder / "collector.log").open("a")
         self.collector = subprocess.Popen(
-            [str(self.binary), "--config", str(ROOT / "collector" / "gateway.yaml")], env=env, stdout=log, stderr=log
+            [str(self.binary), *(f"--config={ROOT / 'collector' / name}.yaml" for name in ("gateway", "redaction"))],
+            env=env,
+            stdout=log,
+            stderr=log,
         )
         wait_for(lambda: port_open(self.http), 20, "the collector listens")
 
