@@ -13,7 +13,7 @@ from otjobs import given
 from otjobs import job as jobs
 from otjobs.carrier import encode
 from otjobs.errors import guard
-from otjobs.inherit import Passage, dispatcher_in, inherit, trace_of
+from otjobs.inherit import Composite, Passage, composite_in, dispatcher_in, inherit, trace_of
 from otjobs.providers import active, own_service, start_span
 from otjobs.texts import bounded
 from otjobs.wire import attributes_of, error_of, record_error, set_attributes
@@ -36,7 +36,18 @@ class Dispatch:
         started_at: unix ns, the start of the span; that of the enqueue by default.
     """
 
-    __slots__ = ("_context", "_dispatcher", "_ended", "_identity", "_token", "carrier", "job", "span", "started_at")
+    __slots__ = (
+        "_again",
+        "_context",
+        "_counter",
+        "_ended",
+        "_identity",
+        "_token",
+        "carrier",
+        "job",
+        "span",
+        "started_at",
+    )
 
     def __init__(
         self, job: Job, *, context: Context | None = None, identity: bool = True, started_at: int | None = None
@@ -46,7 +57,8 @@ class Dispatch:
         """Empty where nothing is traced (`OTEL_SDK_DISABLED`)."""
         self.span: Span = trace.INVALID_SPAN
         self._context = otel_context.get_current() if context is None else context
-        self._dispatcher: Execution | Passage | None = None
+        self._counter: Execution | Passage | Composite | None = None
+        self._again = False
         self._ended = False
         self._identity = identity
         self._token: Any = None
@@ -59,15 +71,17 @@ class Dispatch:
 
     def _start(self) -> None:
         job, parent_context = self.job, self._context
-        self._dispatcher = dispatcher = dispatcher_in(parent_context)
+        dispatcher = dispatcher_in(parent_context)
+        self._counter = composite_in(parent_context) if dispatcher is None and parent_context else dispatcher
         if (
             job.enqueued_at is not None
             and job.job_id
             and dispatcher is not None
             and not isinstance(dispatcher, Passage)
         ):
-            job.enqueued_at = dispatcher.first_enqueue(job.system, job.job_id, job.enqueued_at)
-        inherit(job, self._dispatcher, parent_context)
+            before, job.enqueued_at = job.enqueued_at, dispatcher.first_enqueue(job.system, job.job_id, job.enqueued_at)
+            self._again = before != job.enqueued_at
+        inherit(job, dispatcher, parent_context)
         job.producer = own_service()
         self.span = start_span(
             f"dispatch {job.job_type}",
@@ -99,6 +113,18 @@ class Dispatch:
             if self._identity and self.carrier:
                 self.carrier["id"] = bounded(found)
 
+    def stamp(self) -> None:
+        """Say that the message leaves only now: what came before (connecting, declaring) is no wait in a queue."""
+        with guard("the time of a publication could not be noted"):
+            if self._again or not self.carrier:
+                return
+            now = jobs.now()
+            if self._counter is not None:
+                self._counter.enqueued(self.job.system, self.job.job_id, now)
+            self.job.enqueued_at = now
+            self.carrier["enqueued_at"] = str(now)
+            set_attributes(self.span, {a.ENQUEUED_AT: now})
+
     def activate(self) -> None:
         """Make the span current until `end`."""
         with guard("a publication could not be made current"):
@@ -117,9 +143,9 @@ class Dispatch:
             if reason:
                 record_error(self.span, reason, error, expected=False)
                 set_attributes(self.span, {a.ERROR_TYPE: reason})
-            elif self._dispatcher is not None:
-                self._dispatcher.child(self.job.system, self.job.job_id)
-            self.span.end(max(jobs.now(), self.started_at))
+            elif self._counter is not None:
+                self._counter.child(self.job.system, self.job.job_id)
+            self.span.end(max(jobs.now(), self.started_at, self.job.enqueued_at or 0))
 
     def __enter__(self) -> Self:
         self.activate()

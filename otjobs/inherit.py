@@ -40,6 +40,33 @@ class Passage:
     def child(self, system: str, job_id: str) -> None:
         """Count nothing: the attempt above has reported, or cannot know."""
 
+    def enqueued(self, system: str, job_id: str, enqueued_at: int) -> None:
+        """Remember nothing, as `child`."""
+
+
+class Composite:
+    """Several jobs that are dispatched as one."""
+
+    __slots__ = ("_published", "group_id", "roots")
+
+    def __init__(self, group_id: str, roots: int | None, outer: Composite | None = None) -> None:
+        self.group_id = group_id
+        self.roots: int | None = roots if outer is None else outer.roots
+        """How many root jobs it has, where that is known ahead."""
+        self._published: set[int] = set() if outer is None else outer._published  # noqa: SLF001
+
+    def child(self, system: str, job_id: str) -> None:
+        """Count a root job that was published."""
+        self._published.add(hash((system, job_id)))
+
+    def enqueued(self, system: str, job_id: str, enqueued_at: int) -> None:
+        """Remember nothing."""
+
+    @property
+    def published(self) -> int:
+        """The number of distinct root jobs published so far."""
+        return len(self._published)
+
 
 def with_execution(context: Context, execution: Execution | Passage | None) -> Context:
     """Return the context in which this attempt runs."""
@@ -65,13 +92,13 @@ def held_together(context: Context) -> bool:
     return dispatcher_in(context) is not None and trace.get_current_span(context).get_span_context().is_valid
 
 
-def with_composite(context: Context, group_id: str, roots: int | None) -> Context:
+def with_composite(context: Context, composite: Composite) -> Context:
     """Return the context in which the members of a composite are dispatched."""
-    return otel_context.set_value(_COMPOSITE, (group_id, roots), context)
+    return otel_context.set_value(_COMPOSITE, composite, context)
 
 
-def composite_in(context: Context) -> tuple[str, int | None] | None:
-    """Return (group id, roots) of the composite that is dispatched in this context."""
+def composite_in(context: Context) -> Composite | None:
+    """Return the composite that is dispatched in this context."""
     value: Any = context.get(_COMPOSITE)
     return value  # type: ignore[no-any-return]
 
@@ -122,9 +149,9 @@ def inherit(job: Job, dispatcher: Execution | Passage | None, context: Context) 
         job.trigger, job.trigger_name = origin.find_trigger(context)
     group = composite_in(context)
     if group is not None:
-        job.group_id = job.group_id or group[0]
+        job.group_id = job.group_id or group.group_id
         if dispatcher is None and job.roots is None:
-            job.roots = group[1]
+            job.roots = group.roots
     keys = settings().baggage_labels
     if keys:
         carried = baggage.get_all(context)

@@ -153,6 +153,12 @@ class Execution:
             return known.setdefault(key, enqueued_at)
         return known.get(key, enqueued_at)
 
+    def enqueued(self, system: str, job_id: str, enqueued_at: int) -> None:
+        """Correct what `first_enqueue` remembers of a job whose message leaves only now."""
+        key = hash((system, job_id))
+        if self._enqueued is not None and key in self._enqueued:
+            self._enqueued[key] = enqueued_at
+
     @property
     def dispatched(self) -> int:
         """The number of distinct other jobs dispatched so far."""

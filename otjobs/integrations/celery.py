@@ -52,6 +52,8 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     STOCK.module: (STOCK.step_back,),
     "celery.signals": (_connect,),
     "celery.app.base": (wrap("Celery.send_task", celery_publish.send_task),),
+    "celery.app.routes": (wrap("Router.route", celery_publish.routed),),
+    "kombu.messaging": (wrap("Producer._publish", celery_publish.leaves),),
     "celery.app.task": (
         wrap("Task.apply", celery_eager.apply),
         wrap("Task.retry", celery_execute.retry),

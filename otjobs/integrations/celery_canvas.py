@@ -1,4 +1,4 @@
-"""Celery's canvases: groups, chains and chords as one workflow, chord bodies."""
+"""Celery's canvases: groups, chains and chords as one workflow, chord bodies, replaced tasks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from otjobs.composites import composite
 from otjobs.config import settings
 from otjobs.errors import guard
 from otjobs.inherit import held_together
+from otjobs.integrations.celery_message import given_context
 from otjobs.integrations.celery_replace import UNLOCK
 
 if TYPE_CHECKING:
@@ -27,55 +28,90 @@ _headers: OrderedDict[str, dict[str, SpanContext]] = OrderedDict()
 
 
 def composite_of(kind: str, *, eager: bool = False) -> Callable[..., Any]:
-    """Return the wrapper of a canvas's `apply_async` (or `apply`): its members are one workflow."""
+    """Return the wrapper of a canvas's `apply_async` (or `apply`): its members are one workflow.
+
+    The canvas is the user's. It is read and never written, and what it makes lazily is left to Celery: members are then
+    published one by one, as the user's generator gives them.
+    """
 
     def apply(wrapped: Callable[..., Any], canvas: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        from celery.canvas import _chain, _chord, group
-
-        if held_together(otel_context.get_current()) or (isinstance(canvas, (group, _chain)) and not canvas.tasks):
+        context = otel_context.get_current()
+        if held_together(context) or _is_empty(canvas):
             return wrapped(*args, **kwargs)
-        # The members of a lazy group are made now, where its generator's own exceptions still reach the caller.
-        if isinstance(canvas, (group, _chord)):
-            len(getattr(canvas.tasks, "tasks", canvas.tasks))
         roots = None
         with guard("the roots of a composite could not be counted"):
-            roots = count_roots(canvas, inline=eager or canvas.app.conf.task_always_eager)
-        with composite(kind, roots=roots):
+            roots = count_roots(canvas)
+            if roots is not None and _depends_on_app(canvas):
+                inline = eager or canvas.app.conf.task_always_eager
+                roots = count_roots(canvas, inline=inline, polled=lambda: _polled(canvas.app))
+        with guard("the context given to a canvas could not be read"):
+            context = given_context(kwargs.get("headers") or canvas.options.get("headers"), context)
+        with composite(kind, roots=roots, context=context):
             return wrapped(*args, **kwargs)
 
     return apply
 
 
-def count_roots(signature: Any, *, inline: bool = False) -> int:
-    """Return how many jobs a canvas publishes at once: members of groups, headers of chords, heads of chains.
+def count_roots(signature: Any, *, inline: bool = False, polled: Callable[[], int] | None = None) -> int | None:
+    """Return how many jobs a canvas publishes at once, None where only the user's code knows.
 
-    Run inline, every step of a chain and the body of a chord are published by the caller, too.
+    That is members of groups, headers of chords, heads of chains. Run inline, every step of a chain and the body of a
+    chord are published by the caller, too.
+
+    Args:
+        signature: a signature or its dict, which is only read.
+        inline: whether it runs inline.
+        polled: tells how many jobs Celery adds to each chord of its own.
     """
-    from celery import current_app
-    from celery.canvas import _chain, _chord, group, maybe_signature
+    kind, kwargs = signature.get("subtask_type"), signature.get("kwargs") or {}
 
-    signature = maybe_signature(signature, app=current_app)
-    if isinstance(signature, group):
-        return sum(count_roots(member, inline=inline) for member in signature.tasks)
-    if isinstance(signature, _chord):
-        members = getattr(signature.tasks, "tasks", signature.tasks)
-        headers = sum(count_roots(member, inline=inline) for member in members)
-        if inline or not headers:
-            return headers + count_roots(signature.body, inline=inline)
-        return headers + _polled(signature.app)
-    if isinstance(signature, _chain):
-        steps = (count_roots(step, inline=inline) for step in signature.tasks)
-        return sum(steps) if inline else next((count for count in steps if count), 0)
-    return 0 if settings().excludes(signature.task) else 1
+    def among(members: Any) -> list[int] | None:
+        if isinstance(members, dict):  # a header that is a group
+            members = (members.get("kwargs") or {}).get("tasks")
+        if type(members) not in (list, tuple):  # lazy; Celery's own list for that is a subclass
+            return None
+        counts = [count_roots(member, inline=inline, polled=polled) for member in members]
+        known = [count for count in counts if count is not None]
+        return known if len(known) == len(counts) else None
+
+    if kind == "group":
+        counts = among(kwargs.get("tasks"))
+        return None if counts is None else sum(counts)
+    if kind == "chord":
+        counts = among(kwargs.get("header"))
+        body = kwargs.get("body")
+        if counts is None or body is None:
+            return None
+        if inline or not sum(counts):
+            rest = count_roots(body, inline=inline, polled=polled)
+            return None if rest is None else sum(counts) + rest
+        return sum(counts) + (0 if polled is None else polled())
+    if kind == "chain":
+        counts = among(kwargs.get("tasks"))
+        if counts is None:
+            return None
+        return sum(counts) if inline else next((count for count in counts if count), 0)
+    return 0 if settings().excludes(str(signature.get("task"))) else 1
+
+
+def _is_empty(canvas: Any) -> bool:
+    tasks = (canvas.get("kwargs") or {}).get("tasks", (None,))
+    return type(tasks) in (list, tuple) and not tasks
+
+
+def _depends_on_app(signature: Any) -> bool:
+    """Tell whether the settings of its application decide how many jobs a canvas publishes at once."""
+    kwargs = signature.get("kwargs") or {}
+    if signature.get("subtask_type") != "group":
+        return signature.get("subtask_type") in ("chain", "chord")
+    return any(_depends_on_app(member) for member in kwargs.get("tasks") or ())
 
 
 def _polled(app: Any) -> int:
     """Return 1 where the result backend has a job of Celery's own wait for the headers of a chord."""
-    from celery.backends.base import Backend
-
     apply_chord = app.backend.apply_chord
-    polled = getattr(apply_chord, "__func__", None) is Backend.apply_chord
-    return int(polled and not settings().excludes(UNLOCK))
+    own = getattr(apply_chord, "__qualname__", "") == "Backend.apply_chord"
+    return int(own and not settings().excludes(UNLOCK))
 
 
 def header_runs(request: Any, execution: Execution) -> None:

@@ -10,9 +10,10 @@ from otjobs import spans
 from otjobs.config import settings
 from otjobs.errors import guard
 from otjobs.inherit import execution_in
-from otjobs.integrations.celery_message import HEADER, SYSTEM, max_attempts
-from otjobs.integrations.celery_publish import routed_queue
+from otjobs.integrations.celery_message import HEADER, SYSTEM, given_context, max_attempts
+from otjobs.integrations.celery_queues import configured_queue
 from otjobs.job import Job
+from otjobs.providers import active
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ def apply(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs:
     from celery.utils import uuid
 
     with guard("an eager run could not be traced"):
-        if not settings().excludes(task.name):
+        if active() and not settings().excludes(task.name):
             given = {**dict(zip(_NAMES, args, strict=False)), **kwargs}
             given["task_id"] = given.get("task_id") or uuid()
             given["headers"] = {**(given.get("headers") or {}), HEADER: _carrier(task, given)}
@@ -66,10 +67,11 @@ def _carrier(task: Any, given: dict[str, Any]) -> dict[str, str]:
         system=SYSTEM,
         job_type=task.name,
         job_id=task_id,
-        queue=routed_queue(task.app, task.name, given),
+        queue=configured_queue(task.app, task, given),
         max_attempts=max_attempts(task),
         group_id=str(given.get("group_id") or ""),
     )
-    dispatch = spans.Dispatch(job, identity=False)
+    context = given_context(given.get("headers"), otel_context.get_current())
+    dispatch = spans.Dispatch(job, context=context, identity=False)
     dispatch.end()  # handing over ends here: the run is the execute span's
     return dispatch.carrier

@@ -29,10 +29,10 @@ from otjobs.integrations.celery_message import (
     W3C,
     header,
     max_attempts,
-    queue_of_binding,
     timestamp,
 )
 from otjobs.integrations.celery_outcome import RUN
+from otjobs.integrations.celery_queues import delivered_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,8 +48,9 @@ in_pool_child = False
 """True in the child processes of a prefork pool."""
 
 
-def read(request: Any, task_name: str, job_id: str, *, worker: str = "") -> tuple[Carrier, Job]:
+def read(request: Any, task_name: str, job_id: str, *, worker: str = "", app: Any = None) -> tuple[Carrier, Job]:
     """Return the carrier and the attempt that a task request (of the child or the main process) describes."""
+    app = getattr(getattr(request, "task", None), "app", None) if app is None else app
     carrier = decode(header(request, HEADER))
     if not carrier.known:
         # A foreign trace goes on; its carrier knows nothing of attempts.
@@ -62,27 +63,18 @@ def read(request: Any, task_name: str, job_id: str, *, worker: str = "") -> tupl
         "system": SYSTEM,
         "job_type": task_name,
         "job_id": job_id,
-        "queue": _queue(delivery, carrier),
+        "queue": delivered_queue(app, delivery, carrier.queue),
         "attempt": attempt,
         "redelivered": bool(delivery.get("redelivered")),
         "received_at": received if isinstance(received, int) else None,
         "worker": worker or ("" if getattr(request, "is_eager", False) else getattr(request, "hostname", "")),
     }
     if not carrier.known or attempt > carrier.attempt:  # published by somebody who is not instrumented
-        known["due_at"] = timestamp(header(request, "eta"))
-        known["expires_at"] = timestamp(header(request, "expires"))
+        known["due_at"] = timestamp(header(request, "eta"), app)
+        known["expires_at"] = timestamp(header(request, "expires"), app)
     if "group_id" not in carrier.fields:
         known["group_id"] = header(request, "group")
     return carrier, spans.job_from(carrier, known)
-
-
-def _queue(delivery: Any, carrier: Carrier) -> str:
-    """Return the queue of a delivery, as far as its exchange and routing key tell; else that of the publication."""
-    key, exchange = str(delivery.get("routing_key") or ""), str(delivery.get("exchange") or "")
-    if not exchange or exchange == key:
-        return key or carrier.queue
-    found = queue_of_binding(exchange, key)
-    return carrier.queue if found == key and carrier.queue else found
 
 
 class _Running:
@@ -112,7 +104,7 @@ def prerun(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> Non
             token = None if carried is None else otel_context.attach(passage(carried))
             request.__dict__[_RUNNING] = _Running(token=token)
             return
-        carrier, job = read(request, task.name, task_id)
+        carrier, job = read(request, task.name, task_id, app=task.app)
         if job.max_attempts is None:
             job.max_attempts = max_attempts(task)
         execution = spans.Execution(job, carrier, cpu=_has_own_thread())
@@ -126,7 +118,7 @@ def _start_batch(messages: Sequence[Any], task: Any) -> list[spans.Execution]:
     started = []
     for message in messages:
         if not settings().excludes(celery_replace.original_type(message, task.name)):
-            carrier, job = read(message, task.name, message.id)
+            carrier, job = read(message, task.name, message.id, app=task.app)
             started.append(spans.Execution(job, carrier, cpu=False))
     for execution in reversed(started):
         execution.activate()

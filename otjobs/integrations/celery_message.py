@@ -1,9 +1,17 @@
-"""Celery's messages: where the carrier is in them, and their queue, times and limits in our words."""
+"""Celery's messages: where the carrier is in them, and their times and limits in our words."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import baggage, trace
+
+from otjobs import propagation
+from otjobs.carrier import decode, parse_traceparent
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
 
 SYSTEM: Final = "celery"
 HEADER: Final = "otjobs"
@@ -14,17 +22,49 @@ WAITING: Final = "otjobs_waiting"
 """The carriers of the replaced jobs that go on after this message, by job id."""
 W3C: Final = ("traceparent", "tracestate", "baggage")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_queues: dict[tuple[str, str], str] = {}
 
 
-def put(headers: dict[str, Any], carrier: dict[str, str], name: str = HEADER) -> None:
-    """Write the carrier into message headers; the W3C ones stand beside it, for workers that know only those."""
+def put(headers: dict[str, Any], carrier: dict[str, str], old: object = None, *, name: str = HEADER) -> None:
+    """Write the carrier into message headers, and those of other propagators beside it, for workers that know only these.
+
+    Args:
+        headers: those of the message.
+        carrier: the new carrier.
+        old: the carrier that the headers had, of an earlier publication; what the user gave is not in it, and stays.
+        name: the carrier's header.
+    """
     headers[name] = carrier
-    for key in W3C:
+    before = old if isinstance(old, dict) else {}
+    beside = (*W3C, *propagation.fields()) if propagation.others() else W3C
+    given = {key for key in beside if key in headers and headers[key] != before.get(key)}
+    if "traceparent" in given:
+        given.add("tracestate")  # ours would not belong to it
+    for key in beside:
+        if key in given:
+            continue
         if key in carrier:
             headers[key] = carrier[key]
         else:
             headers.pop(key, None)
+
+
+def given_context(headers: object, context: Context) -> Context:
+    """Return the context that the user put into headers, where no span is current; else the current one.
+
+    Without a span of its own, a process that relays what others wrote (an outbox, a webhook) continues their traces.
+    """
+    if not isinstance(headers, dict) or "traceparent" not in headers:
+        return context
+    if trace.get_current_span(context).get_span_context().is_valid:
+        return context
+    given = parse_traceparent(headers["traceparent"], headers.get("tracestate"))
+    if given is None:
+        return context
+    carrier = decode({key: headers[key] for key in W3C if key in headers})
+    if not baggage.get_all(context):
+        for key, value in baggage.get_all(carrier.context).items():
+            context = baggage.set_baggage(key, value, context)
+    return trace.set_span_in_context(trace.NonRecordingSpan(given), context)
 
 
 def header(request: Any, name: str) -> Any:
@@ -39,6 +79,11 @@ def header(request: Any, name: str) -> Any:
     return None
 
 
+def registered(app: Any, name: str) -> Any:
+    """Return the task of this name as far as it is registered; `app.tasks` would finalize the application."""
+    return getattr(app, "_tasks", {}).get(name)
+
+
 def max_attempts(task: Any) -> int | None:
     """Return how many attempts a job of this task may have, None where that is unknown or without limit."""
     if task is None:
@@ -50,10 +95,10 @@ def max_attempts(task: Any) -> int | None:
     return None if retries is None else int(retries) + 1
 
 
-def timestamp(value: Any) -> int | None:
+def timestamp(value: Any, app: Any) -> int | None:
     """Return an ISO time, datetime or number of seconds since 1970 as unix ns, None if it is none.
 
-    A time without zone is the application's, as Celery reads it.
+    A time without zone is the given application's, as Celery reads it; UTC where that is not known.
     """
     if value is None:
         return None
@@ -64,29 +109,9 @@ def timestamp(value: Any) -> int | None:
             return None
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            from celery import current_app
             from celery.utils.time import make_aware
 
-            value = make_aware(value, current_app.timezone)
+            value = make_aware(value, UTC if app is None else app.timezone)
         span: timedelta = value - _EPOCH
         return ((span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds) * 1000
     return int(value * 1e9) if isinstance(value, (int, float)) else None
-
-
-def queue_of_binding(exchange: str, routing_key: str) -> str:
-    """Return the queue of this process's configuration that is bound so; without an exchange the key is its name."""
-    if not exchange or exchange == routing_key:
-        return routing_key or exchange
-    found = _queues.get((exchange, routing_key))
-    if found is None:
-        from celery import current_app
-
-        found = routing_key or exchange
-        for name, queue in current_app.amqp.queues.items():
-            bound = getattr(queue, "exchange", None)
-            if getattr(bound, "name", "") == exchange and getattr(queue, "routing_key", "") == routing_key:
-                found = str(name)
-                break
-        if len(_queues) < 1000:
-            _queues[exchange, routing_key] = found
-    return found

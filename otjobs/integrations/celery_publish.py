@@ -22,16 +22,19 @@ from otjobs.integrations.celery_message import (
     PASSING,
     RECEIVED,
     SYSTEM,
+    given_context,
     max_attempts,
     put,
-    queue_of_binding,
+    registered,
     timestamp,
 )
+from otjobs.integrations.celery_queues import name_of, published_queue, routed_queue
 from otjobs.job import Job
 from otjobs.origin import trigger
+from otjobs.providers import active
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 _TASK_ID_POSITION: Final = 5
 """Where `Celery.send_task(name, args, kwargs, countdown, eta, task_id, ...)` has the id."""
@@ -40,12 +43,17 @@ _TASK_ID_POSITION: Final = 5
 class _Sending:
     """One call of `send_task`: what became of its message, once that is made."""
 
-    __slots__ = ("app", "began_at", "dispatch", "known", "retried")
+    __slots__ = ("app", "began_at", "carrier", "dispatch", "headers", "known", "queue", "retried")
 
     def __init__(self, app: Any) -> None:
         self.app = app
         self.began_at = jobs.now()
-        """The caller's moment: connecting, too, is part of the publication."""
+        self.queue = ""
+        """The queue that Celery's router chose."""
+        self.headers: Any = None
+        """Those of the message."""
+        self.carrier: dict[str, str] | None = None
+        """The carrier in them, of the next attempt of a job."""
         self.known = False
         """True once the message was seen."""
         self.dispatch: spans.Dispatch | None = None
@@ -80,6 +88,47 @@ def send_task(wrapped: Callable[..., Any], app: Any, args: tuple[Any, ...], kwar
     return result
 
 
+def routed(wrapped: Callable[..., Any], router: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Note the queue that Celery's router chooses (wrapper of `Router.route`).
+
+    Delayed messages of quorum queues have another exchange and routing key than this.
+    """
+    route = wrapped(*args, **kwargs)
+    with guard("the queue of a job is unknown"):
+        state = _sending.get()
+        if state is not None:
+            state.queue = routed_queue(router.app, route)
+    return route
+
+
+_HEADERS_POSITION: Final = 4
+_DECLARE_POSITION: Final = 10
+_RETRY_POSITION: Final = 13
+"""Where kombu's `Producer._publish(body, priority, ...)` has these; the retry policy is behind `retry`."""
+
+
+def leaves(wrapped: Callable[..., Any], producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Say in the message that it leaves now (wrapper of kombu's `Producer._publish`, called again for each try).
+
+    What it does first of all is done before that: it takes its channel, and so connects, and declares its entities,
+    which it does only once.
+    """
+    state = _sending.get()
+    if state is None or len(args) <= _DECLARE_POSITION or args[_HEADERS_POSITION] is not state.headers:
+        return wrapped(*args, **kwargs)
+    producer.channel  # noqa: B018  (a property that connects)
+    retry, policy = args[_RETRY_POSITION:] if len(args) == _RETRY_POSITION + 2 else (False, None)
+    for entity in args[_DECLARE_POSITION] or ():
+        if getattr(entity, "can_cache_declaration", False):
+            producer.maybe_declare(entity, retry=retry, **(policy or {}))
+    with guard("the time of a publication could not be noted"):
+        if state.dispatch is not None:
+            state.dispatch.stamp()
+        elif state.carrier is not None:
+            state.carrier["published_at"] = str(jobs.now())
+    return wrapped(*args, **kwargs)
+
+
 def _failed(state: _Sending, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> None:
     if state.dispatch is None and not state.known:  # the broker or result backend failed before there was a message
         given = {**dict(zip(("name", "args", "kwargs", "countdown", "eta", "task_id"), args, strict=False)), **kwargs}
@@ -90,14 +139,15 @@ def _failed(state: _Sending, args: tuple[Any, ...], kwargs: dict[str, Any], erro
             system=SYSTEM,
             job_type=name,
             job_id=str(given.get("task_id") or ""),
-            queue=routed_queue(state.app, name, given),
+            queue=state.queue or name_of(given.get("queue")),
             enqueued_at=state.began_at,
-            max_attempts=max_attempts(state.app.tasks.get(name)),
+            max_attempts=max_attempts(registered(state.app, name)),
             group_id=str(given.get("group_id") or ""),
         )
-        execution = execution_in(otel_context.get_current())
+        context = given_context(given.get("headers"), otel_context.get_current())
+        execution = execution_in(context)
         if execution is None or execution.job.job_id != job.job_id:
-            state.dispatch = spans.Dispatch(job, identity=False)
+            state.dispatch = spans.Dispatch(job, context=context, identity=False)
     if state.dispatch is not None:
         state.dispatch.end(error)
 
@@ -107,48 +157,57 @@ def before_publish(sender: Any = None, headers: Any = None, body: Any = None, **
     with guard("a publication could not be traced"):
         # Protocol 1 has its fields in the body, and room for headers all the same.
         fields = headers if "id" in headers else body
-        if not isinstance(headers, dict) or not isinstance(fields, dict) or "id" not in fields:
+        if not isinstance(headers, dict) or not isinstance(fields, dict) or "id" not in fields or not active():
             return
         state = _sending.get()
+        app = None
         if state is not None:
-            state.known = True
-        for name in (RECEIVED, HEADER, PASSING):
-            headers.pop(name, None)
+            state.known, state.headers, app = True, headers, state.app
+        old, passed = headers.pop(HEADER, None), headers.pop(PASSING, None)
+        headers.pop(RECEIVED, None)
         waiting = celery_replace.pass_on(headers, str(sender), body)
         context = otel_context.get_current()
         job_id = str(fields["id"])
-        due_at = timestamp(fields.get("eta"))
+        due_at = timestamp(fields.get("eta"), app)
         execution = execution_in(context)
         if execution is not None and execution.job.job_id == job_id and execution.job.system == SYSTEM:
             # A retry or replacement: the next attempt of the job that runs here, under its original dispatch.
-            put(headers, execution.next_carrier(due_at=due_at, identity=False))
+            carrier = execution.next_carrier(due_at=due_at, identity=False)
+            put(headers, carrier, old)
             if state is None:
                 execution.set_outcome("retry")
             else:
-                state.retried = execution
+                state.retried, state.carrier = execution, carrier
             return
         continued = celery_replace.next_attempt(waiting, job_id, due_at)
         if continued is not None:  # the step of a canvas that has the id of the job it replaced
-            put(headers, continued)
+            put(headers, continued, old or passed)
+            if state is not None:
+                state.carrier = continued
             return
+        context = given_context(headers, context)
         if settings().excludes(str(sender)):
-            put(headers, passing(context), PASSING)
+            put(headers, passing(context), old or passed, name=PASSING)
             return
         group_id, links = celery_canvas.body_of(execution, job_id)
         job = Job(
             system=SYSTEM,
             job_type=str(sender),
             job_id=job_id,
-            queue=_queue(message),
-            enqueued_at=None if state is None else state.began_at,
+            queue=(state.queue if state is not None else "") or published_queue(app, message),
             due_at=due_at,
-            expires_at=timestamp(fields.get("expires")),
-            max_attempts=None if state is None else max_attempts(state.app.tasks.get(str(sender))),
+            expires_at=timestamp(fields.get("expires"), app),
+            max_attempts=None if state is None else max_attempts(registered(app, str(sender))),
             group_id=str(fields.get("group") or group_id),
             links=links,
         )
-        dispatch = spans.Dispatch(job, identity=False)
-        put(headers, dispatch.carrier)
+        dispatch = spans.Dispatch(
+            job,
+            context=context,
+            identity=False,
+            started_at=None if state is None else state.began_at,
+        )
+        put(headers, dispatch.carrier, old or passed)
         if state is None:  # published past `send_task`
             dispatch.end()
         else:
@@ -161,24 +220,3 @@ def beat_apply_async(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...],
     entry = args[0] if args else kwargs.get("entry")
     with trigger("schedule", str(getattr(entry, "name", ""))):
         return wrapped(*args, **kwargs)
-
-
-def routed_queue(app: Any, name: str, options: Mapping[str, Any]) -> str:
-    """Return the queue that Celery would choose for a task, '' where that fails."""
-    with guard("the queue of a job is unknown"):
-        chosen = {key: options[key] for key in ("queue", "exchange", "routing_key") if options.get(key)}
-        route = app.amqp.router.route(chosen, name, options.get("args"), options.get("kwargs"), app.tasks.get(name))
-        found = route.get("queue") or route.get("routing_key") or app.conf.task_default_queue
-        return str(getattr(found, "name", found))
-    return ""
-
-
-def _queue(message: Mapping[str, Any]) -> str:
-    """Return the queue of a message; what Celery declares for it may be the default queue beside another exchange."""
-    exchange, key = message.get("exchange") or "", str(message.get("routing_key") or "")
-    exchange = str(getattr(exchange, "name", exchange))
-    found = queue_of_binding(exchange, key)
-    declared = message.get("declare")
-    if declared and exchange and found == key and getattr(declared[0].exchange, "name", "") == exchange:
-        return str(declared[0].name)  # a topic, say, whose keys are patterns
-    return found

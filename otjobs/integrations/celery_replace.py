@@ -173,5 +173,5 @@ def _ids(found: Iterable[Any], depth: int = 0) -> Iterator[str]:
                 yield from _ids((options.get(key) for key in ("chain", "chord", "link")), depth + 1)
             if isinstance(kwargs, dict) and one.get("subtask_type"):
                 yield from _ids((kwargs.get(key) for key in ("tasks", "header", "body")), depth + 1)
-        elif isinstance(one, (list, tuple)):
+        elif type(one) in (list, tuple):  # not what is made lazily, which is the user's to make
             yield from _ids(one, depth + 1)

@@ -39,7 +39,8 @@ def _rejected(consumer: Any, message: Any, reason: str) -> spans.Execution | Non
     seen = _Message(message)
     if settings().excludes(celery_replace.original_type(seen, name)):
         return None
-    carrier, job = celery_execute.read(seen, name, job_id, worker=str(getattr(consumer, "hostname", "")))
+    worker = str(getattr(consumer, "hostname", ""))
+    carrier, job = celery_execute.read(seen, name, job_id, worker=worker, app=consumer.app)
     execution = spans.Execution(job, carrier, cpu=False)
     execution.activate()
     unreadable = celery_outcome.UNREADABLE

@@ -45,7 +45,7 @@ def test_a_job_is_two_spans_however_it_is_sent(celery, worker, producer, via):
         "messaging.destination.name": "main",
         "messaging.message.id": job,
         "otjobs.job.type": f"{A}.add",
-        "otjobs.job.enqueued_at": dispatch.start,
+        "otjobs.job.enqueued_at": dispatch["otjobs.job.enqueued_at"],
         "otjobs.job.max_attempts": 4,
         "otjobs.trigger": "manual",
         "otjobs.trigger.name": "",
@@ -352,7 +352,8 @@ def test_a_replaced_job_goes_on_as_its_next_attempt(celery, worker, producer, ho
     assert story.tree().replace(f"{A}.", "") == "\n".join(tree)
     attempts = [s for s in story.executions if s.job == job]
     assert [s["otjobs.job.dispatched"] for s in attempts] == [{"task": 0, "chain": 1, "chord": 2, "group": 2}[how], 0]
-    assert attempts[1]["otjobs.job.enqueued_at"] == attempts[0]["otjobs.job.enqueued_at"] == story.dispatches[0].start
+    first = story.dispatches[0]["otjobs.job.enqueued_at"]
+    assert attempts[1]["otjobs.job.enqueued_at"] == attempts[0]["otjobs.job.enqueued_at"] == first
     assert attempts[1]["otjobs.job.published_at"] > attempts[0].start
     assert attempts[1].links[1] == (attempts[0].trace, attempts[0].id)
     # The steps in between count where they were dispatched, the job itself nowhere again

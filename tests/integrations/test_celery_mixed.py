@@ -97,7 +97,7 @@ def test_a_retry_by_a_plain_worker_carries_an_older_attempts_times(celery, produ
     story.wait(executed=1)
     (run,) = story.executions
     assert run["otjobs.job.attempt"] == 2
-    assert run["otjobs.job.enqueued_at"] == story.dispatches[0].start
+    assert run["otjobs.job.enqueued_at"] == story.dispatches[0]["otjobs.job.enqueued_at"]
     assert "otjobs.job.published_at" not in run.attributes
     # The message's own due time counts, not the carrier's
     started = next(e["at"] for e in story.log if e["what"] == "started" and e["retries"] == 0)

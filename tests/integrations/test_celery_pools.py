@@ -145,7 +145,7 @@ def test_a_killed_worker_and_the_second_delivery(celery, producer):
             "success",
         )
         assert "otjobs.job.published_at" not in run.attributes
-        assert run["otjobs.job.enqueued_at"] == story.dispatches[0].start
+        assert run["otjobs.job.enqueued_at"] == story.dispatches[0]["otjobs.job.enqueued_at"]
         assert run.parent == story.dispatches[0].id
     finally:
         second.stop()

@@ -130,7 +130,7 @@ def test_they_belong_to_their_dispatch(ended):
         [dispatch] = [s for s in ended.spans if s.operation == "dispatch" and s.job == job]
         [span] = ended.executions(job)
         assert (span.trace, span.parent) == (dispatch.trace, dispatch.id)
-        assert span["otjobs.job.enqueued_at"] == dispatch.start
+        assert span["otjobs.job.enqueued_at"] == dispatch["otjobs.job.enqueued_at"]
     [span] = ended.executions("expired-eta")
     assert span["otjobs.job.expires_at"] < span["otjobs.job.due_at"]
 
