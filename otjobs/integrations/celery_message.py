@@ -25,7 +25,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def put(headers: dict[str, Any], carrier: dict[str, str], old: object = None, *, name: str = HEADER) -> None:
-    """Write the carrier into message headers, and those of other propagators beside it, for workers that know only these.
+    """Write the carrier into message headers, with those of other propagators beside it, for other workers.
 
     Args:
         headers: those of the message.
