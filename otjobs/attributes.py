@@ -24,6 +24,7 @@ OUTCOME: Final = "otjobs.job.outcome"  # one of OUTCOMES
 DISPATCHED: Final = "otjobs.job.dispatched"  # distinct other jobs this attempt dispatched; absent: unknown
 OBSERVED: Final = "otjobs.job.observed"  # true: another process reports the end
 REDELIVERED: Final = "otjobs.job.redelivered"  # true: the broker delivered the message again
+BROADCAST: Final = "otjobs.job.broadcast"  # true: the broker hands the message to every worker, each has a run of it
 DEAD_LETTER: Final = "otjobs.job.dead_letter"  # true: set aside for good
 CPU_SECONDS: Final = "otjobs.job.cpu_seconds"  # seconds, where one thread ran the attempt
 WORKER: Final = "otjobs.worker"  # worker name, host:pid where the library has none

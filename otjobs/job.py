@@ -53,6 +53,8 @@ class Job:
     first_started_at: int | None = None
     """Start of attempt 1, repeated by the retries of a job whose producer is not instrumented."""
     redelivered: bool = False
+    broadcast: bool = False
+    """The broker hands the message to every worker, and each has a run of it."""
     parent: Parent | None = None
     workflow_id: str = ""
     """32 hex digits, where it is not the trace id of the dispatch."""

@@ -50,6 +50,8 @@ def attributes_of(job: Job, operation: str, name: str, trace_id: str) -> dict[st
             out[a.RECEIVED_AT] = job.received_at
         if job.redelivered:
             out[a.REDELIVERED] = True
+        if job.broadcast:
+            out[a.BROADCAST] = True
         if job.published_at is not None and job.published_at != job.enqueued_at:
             out[a.PUBLISHED_AT] = job.published_at
         if job.first_started_at is not None and job.enqueued_at is None:

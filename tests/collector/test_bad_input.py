@@ -88,7 +88,7 @@ def test_an_empty_request_is_accepted(gateway, store):
 
 @pytest.mark.parametrize("encoding", ["br", "rot13", "gzip, gzip"])
 def test_an_unknown_compression_is_refused_for_good(gateway, store, encoding):
-    assert gateway.post(request(span("odd")), Content_Encoding=encoding).status_code in (400, 415)
+    assert gateway.post(request(span("odd")), Content_Encoding=encoding).status_code == 400
     assert check(gateway, store) == []
 
 
@@ -275,10 +275,9 @@ def test_invalid_utf8_and_repeated_keys(gateway, store):
         .SerializeToString()
         .replace(b"BADTEXT!", b"\xff\xfe\xc0\xaf\xed\xa0\x80\x00")
     )
-    status = gateway.post(body).status_code
-    assert status in (200, 400)
+    assert gateway.post(body).status_code == 200
     assert gateway.post(request(span("later"))).status_code == 200
-    stored(store, ["later"] + (["before", "after", "utf8"] if status == 200 else []))
+    stored(store, ["later", "before", "after", "utf8"])
     readable(store)
 
 

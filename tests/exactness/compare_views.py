@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 KEYS = {
-    "attempts": ("workflow_id", "system", "queue", "job_id", "attempt"),
+    "attempts": ("workflow_id", "system", "queue", "job_id", "attempt", "worker"),
     "jobs": ("workflow_id", "system", "queue", "job_id"),
     "workflows": ("workflow_id",),
     "queue_minutes": ("minute", "system", "queue", "job_type"),

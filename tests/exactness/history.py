@@ -94,6 +94,8 @@ class Job:
     trigger_name: str = ""
     publish_error: bool = False
     """The publish raised, and yet the job is there."""
+    broadcast: bool = False
+    """Its message goes to every worker."""
     labels: dict[str, str] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from model import S, end_of, seconds, total
+from model import WENT_WRONG, S, end_of, seconds, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,6 @@ COUNTED: Final = {
     "success": "succeeded", "failure": "failed", "retry": "retried", "expired": "expired", "cancelled": "cancelled",
     "rejected": "rejected", "lost": "lost",
 }  # fmt: skip
-WENT_WRONG: Final = ("failure", "lost", "expired", "rejected")
 
 
 def minute_of(moment: int) -> int:
@@ -50,6 +49,11 @@ def all_attempts(world: World) -> list[Attempt]:
     return [attempt for job in world.jobs for attempt in job.attempts]
 
 
+def all_runs(world: World) -> list[Attempt]:
+    """The same, but of a message that every worker got, the run of each."""
+    return [run for attempt in all_attempts(world) for run in attempt.runs]
+
+
 def queue_minutes(world: World) -> list[Row]:
     counts: dict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
     started: dict[tuple[Any, ...], list[Attempt]] = defaultdict(list)
@@ -65,12 +69,13 @@ def queue_minutes(world: World) -> list[Row]:
             counts[minute_of(span.start), *place]["dispatch_failed"] += 1
     for attempt in all_attempts(world):
         place = (attempt.job.system, attempt.job.queue, attempt.job.type)
-        if attempt.started_at is not None:
-            counts[minute_of(attempt.started_at), *place]["started"] += 1
-            started[minute_of(attempt.started_at), *place].append(attempt)
-        if attempt.ended_at is not None:
-            counts[minute_of(attempt.ended_at), *place][COUNTED[attempt.outcome]] += 1
-            ended[minute_of(attempt.ended_at), *place].append(attempt)
+        for run in attempt.runs:
+            if run.started_at is not None:
+                counts[minute_of(run.started_at), *place]["started"] += 1
+                started[minute_of(run.started_at), *place].append(run)
+            if run.ended_at is not None:
+                counts[minute_of(run.ended_at), *place][COUNTED[run.outcome]] += 1
+                ended[minute_of(run.ended_at), *place].append(run)
         for since, left in waits(attempt):
             for minute in minutes_of_waiting(since, left, world.now):
                 ready[minute, *place].append(since)
@@ -150,7 +155,7 @@ def job_edges(world: World) -> list[Row]:
 
 def job_types(world: World) -> list[Row]:
     by_type: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
-    for attempt in all_attempts(world):
+    for attempt in all_runs(world):
         by_type[attempt.job.system, attempt.job.type].append(attempt)
     for span in world.spans:  # a type whose every publish failed is a type too
         if span.operation == "send" and span.status == "Error":
@@ -186,7 +191,7 @@ def pipeline_health(world: World) -> list[Row]:
     for span in world.spans:
         stored[minute_of(span.start)].append(span)
     missed = Counter(minute_of(a.beacon.end) for a in all_attempts(world) if a.beacon and overdue(a))
-    negative = Counter(minute_of(a.started_at or 0) for a in all_attempts(world) if skew(a) > 0)
+    negative = Counter(minute_of(a.started_at or 0) for a in all_runs(world) if skew(a) > 0)
     return [
         {
             "minute": minute,
@@ -216,10 +221,10 @@ def skew(attempt: Attempt) -> float:
 
 def clock_skew(world: World) -> list[Row]:
     sizes: dict[tuple[Any, ...], list[float]] = defaultdict(list)
-    for attempt in all_attempts(world):
-        if skew(attempt) > 0:
+    for attempt, run in [(attempt, run) for attempt in all_attempts(world) for run in attempt.runs]:
+        if skew(run) > 0:
             producer = max((s.resource.get("host.name", "") for s in attempt.of("send")), default="")
-            sizes[minute_of(attempt.started_at or 0), producer, attempt.row["host"]].append(skew(attempt))
+            sizes[minute_of(run.started_at or 0), producer, run.row["host"]].append(skew(run))
     names = ("minute", "producer_host", "host")
     return [
         dict(zip(names, key, strict=True)) | {"negative_waits": len(found), "max_seconds": max(found)}

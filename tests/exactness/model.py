@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 S: Final = 1_000_000_000
 STATES: Final = {"success": "succeeded", "failure": "failed", "retry": "retrying"}
 FAILED: Final = ("failed", "lost", "expired", "rejected")
+WENT_WRONG: Final = ("failure", "lost", "expired", "rejected")
 Row = dict[str, Any]
 
 
@@ -70,7 +71,28 @@ class Attempt:
     def report(self) -> Span | None:
         """The span that all end fields come from: an own one before an observed one, then the latest end."""
         reports = self.own or self.of("process")
+        if self.broadcast:  # one that ended badly goes before the others
+            bad = [span for span in self.of("process") if span.attributes["otjobs.job.outcome"] in WENT_WRONG]
+            reports = [span for span in bad if span in self.own] or bad or reports
         return max(reports, key=lambda span: (end_of(span), span.span_id), default=None)
+
+    @cached_property
+    def broadcast(self) -> bool:
+        """Whether every worker got the message, so that each has a run of it."""
+        return any(span.attributes.get("otjobs.job.broadcast") == "true" for span in self.of("process"))
+
+    @cached_property
+    def runs(self) -> list[Attempt]:
+        """The attempt itself, or what each worker says of its run, as an attempt."""
+        if not self.broadcast:
+            return [self]
+        workers = {span.attributes["otjobs.worker"] for span in self.of("process")}
+        return [self.run_on(worker) for worker in sorted(workers)]
+
+    def run_on(self, worker: str) -> Attempt:
+        of_worker = [span for span in self.of("process") if span.attributes["otjobs.worker"] == worker]
+        reports = [span for span in of_worker if span in self.own] or of_worker
+        return Attempt(self.number, self.job, [max(reports, key=end_of)])
 
     @cached_property
     def beacon(self) -> Span | None:
@@ -386,7 +408,7 @@ class World:
     @property
     def tables(self) -> dict[str, list[Row]]:
         return {
-            "attempts": [a.row for a in self.attempts],
+            "attempts": [run.row for attempt in self.attempts for run in attempt.runs],
             "jobs": [job.row for job in self.jobs],
             "workflows": self.workflows,
         }

@@ -155,6 +155,8 @@ def _attributes(
         out["otjobs.job.attempt"] = run.attempt
         out["otjobs.worker"] = run.worker
         out["otjobs.job.received_at"] = run.received_at
+        if job.broadcast:
+            out["otjobs.job.broadcast"] = "true"
         if run.redelivered:
             out["otjobs.job.redelivered"] = "true"
         if run.published_at != job.enqueued_at or spelled_out():

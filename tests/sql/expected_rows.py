@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 ORDER, REPORT, OPEN = ("a" * 32, "b" * 32, "c" * 32)
@@ -40,6 +41,13 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "workflow_ids": {"prefix": "a"},
     "workflow_jobs": {"workflow_id": ORDER},
     "workflows_per_day": {"days": 1},
+}
+
+# What a database without a span says; the others say nothing.
+EMPTY: dict[str, list[tuple[Any, ...]]] = {
+    "progress": [(0,) * 10],
+    "spans_stored": [(0, datetime(1970, 1, 1, tzinfo=UTC), None)],
+    "system_totals": [(None, None, 0, 0, 0, 0, 0, 0, None)],
 }
 
 EXPECTED: dict[str, list[tuple[Any, ...]]] = {

@@ -8,7 +8,9 @@
 --   * A span for a day whose jobs are gone makes no state: half a job would contradict the figures that were kept.
 --   * The view does not group: rows of one key in an insert are merged when it is written.
 --   * `ending` takes all end fields from one span: the report of the process that ran the attempt (2) before that of
---     an observer (1), then the latest end.
+--     an observer (1), then the latest end. Of a message that a broker hands to every worker (broadcast), a run that ended
+--     badly goes before all others (4, and 3 of an observer).
+--   * `broadcast_runs` has all runs of such a message, each as one text: nearly always empty, so one file and not many.
 
 CREATE TABLE IF NOT EXISTS {database}.attempt_states
 (
@@ -52,6 +54,7 @@ CREATE TABLE IF NOT EXISTS {database}.attempt_states
     -- Of other instrumentations (see 007_foreign.sql); 0: it is ours. Four times the number of spans it was made of, plus
     -- 1: when it was ready is not told, 2: it is, 3: the attempt is under another key.
     pairing SimpleAggregateFunction(max, UInt32) CODEC(T64, ZSTD(1)),
+    broadcast_runs SimpleAggregateFunction(groupUniqArrayArray, Array(String)) CODEC(ZSTD(1)),
     label_pairs SimpleAggregateFunction(groupUniqArrayArray, Array(Tuple(String, String))) CODEC(ZSTD(1)),
     -- Prunes only where no NULL is among the values: rows without enqueue time have the end of the key for themselves.
     INDEX idx_enqueued enqueued_at TYPE minmax GRANULARITY 1,
@@ -83,6 +86,8 @@ AS WITH
         toUnixTimestamp64Nano(Timestamp) + if(Duration > 315360000000000000, 0, toInt64(Duration)), 'UTC') AS span_end,
     a['otjobs.job.outcome'] AS said,
     a['otjobs.job.observed'] = 'true' AS seen_by_other,
+    a['otjobs.job.broadcast'] = 'true' AND operation = 'process' AS broadcast,
+    broadcast AND said IN ('failure', 'lost', 'rejected', 'expired') AS spoils,
     operation = 'process' AND said IN ('expired', 'cancelled', 'rejected') AND span_end = span_start AS unstarted,
     if(a['otjobs.workflow.id'] != '', a['otjobs.workflow.id'], TraceId) AS workflow
 SELECT
@@ -111,7 +116,7 @@ SELECT
             if(TraceId = workflow, '', TraceId), ParentSpanId, a['messaging.destination.name']),
         (never, 0., '', '', '', '', '', '', '')) AS alive,
     if(operation = 'process',
-        (toUInt8(if(seen_by_other, 1, 2)), span_end, SpanId, if(said = '', 'success', said), a['error.type'],
+        (toUInt8(if(seen_by_other, 1, 2) + if(spoils, 2, 0)), span_end, SpanId, if(said = '', 'success', said), a['error.type'],
             toUInt8(a['otjobs.job.dead_letter'] = 'true'), toUInt32OrZero(a['otjobs.job.dispatched']),
             a['otjobs.worker'], toString(ServiceName), ResourceAttributes['service.version'],
             ResourceAttributes['host.name'], if(TraceId = workflow, '', TraceId), a['messaging.destination.name'],
@@ -130,6 +135,12 @@ SELECT
     a['otjobs.trigger'] AS trigger,
     a['otjobs.trigger.name'] AS trigger_name,
     a['otjobs.group.id'] AS group_id,
+    if(broadcast,
+        [toString((a['otjobs.worker'], toUInt8(if(seen_by_other, 1, 2)), span_end, if(unstarted, far, span_start), if(said = '', 'success', said),
+            a['error.type'], toString(ServiceName), ResourceAttributes['service.version'], ResourceAttributes['host.name'],
+            if(TraceId = workflow, '', TraceId), SpanId, if(a['otjobs.job.cpu_seconds'] = '', -1, toFloat64OrZero(a['otjobs.job.cpu_seconds'])),
+            toUInt32OrZero(a['otjobs.job.dispatched']), toUInt8(a['otjobs.job.dead_letter'] = 'true'), moment('otjobs.job.received_at')))],
+        CAST([], 'Array(String)')) AS broadcast_runs,
     arrayMap(k -> (substring(k, 14), a[k]), arrayFilter(k -> startsWith(k, 'otjobs.label.'), mapKeys(a))) AS label_pairs
 FROM {database}.otel_traces
 WHERE a['messaging.operation.type'] IN ('send', 'receive', 'process') AND a['otjobs.job.type'] != '' AND a['messaging.message.id'] != ''

@@ -103,7 +103,7 @@ FROM
         if(reported, ending.dispatched, 0) AS dispatched,
         if(reported, ending.dead_letter, 0) AS dead_letter,
         multiIf(reported, ending.queue, beaconed, alive.queue, s.queue) AS attempt_queue,
-        toUInt8(reported AND ending.source = 1) AS observed,
+        toUInt8(reported AND ending.source % 2 = 1) AS observed,
         s.parent_id AS parent_id,
         s.parent_type AS parent_type,
         s.parent_attempt AS parent_attempt,
@@ -119,6 +119,7 @@ FROM
         s.group_id AS group_id,
         s.producer AS producer,
         s.producer_host AS producer_host,
+        s.broadcast_runs AS broadcast_runs,
         s.label_pairs AS label_pairs
     FROM {database}.attempt_states AS s FINAL
     WHERE s.hour >= (SELECT jobs_kept_from FROM {database}.horizons) AND s.pairing % 4 < 3
@@ -152,15 +153,35 @@ SELECT
     attempt = last_attempt AS is_last
 FROM {database}.attempt_facts;
 
+-- A row for each run: one an attempt, but of a message that a broker hands to every worker.
 CREATE OR REPLACE VIEW {database}.attempts
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT
-    system, queue, job_type, job_id, workflow_id, attempt, published_at, ready_at, received_at, started_at, ended_at,
-    cpu_seconds, queue_seconds, run_seconds, outcome, error_type, enqueued_at, parent_id, worker, host, service, release,
-    trace_id, span_id, parent_type, due_at, max_attempts, redelivered, dispatched, dead_letter, attempt_queue, observed,
+AS WITH run.2 > 0 AS several
+SELECT
+    system, queue, job_type, job_id, workflow_id, attempt, published_at, ready_at,
+    if(several, nullIf(run.15, toDateTime64(0, 9, 'UTC')), r.received_at) AS received_at,
+    if(several, if(run.4 < toDateTime64('2261-01-01 00:00:00', 9, 'UTC'), run.4, NULL), r.started_at) AS started_at,
+    if(several, greatest(run.3, ifNull(started_at, run.3)), r.ended_at) AS ended_at,
+    if(several, if(run.12 >= 0, run.12, NULL), r.cpu_seconds) AS cpu_seconds,
+    if(several, greatest((toUnixTimestamp64Nano(started_at) - toUnixTimestamp64Nano(ready_at)) / 1e9, 0), r.queue_seconds) AS queue_seconds,
+    if(several, (toUnixTimestamp64Nano(ended_at) - toUnixTimestamp64Nano(started_at)) / 1e9, r.run_seconds) AS run_seconds,
+    if(several, run.5, r.outcome) AS outcome,
+    if(several, run.6, r.error_type) AS error_type,
+    enqueued_at, parent_id,
+    if(several, run.1, r.worker) AS worker,
+    if(several, run.9, r.host) AS host,
+    if(several, run.7, r.service) AS service,
+    if(several, run.8, r.release) AS release,
+    multiIf(NOT several, r.trace_id, run.10 = '', workflow_id, run.10) AS trace_id,
+    if(several, run.11, r.span_id) AS span_id,
+    parent_type, due_at, max_attempts, redelivered,
+    if(several, run.13, r.dispatched) AS dispatched,
+    if(several, run.14, r.dead_letter) AS dead_letter,
+    attempt_queue,
+    if(several, toUInt8(run.2 = 1), r.observed) AS observed,
     workflow_type, trigger, trigger_name, group_id, producer
-FROM {database}.attempt_rows
-WHERE started_at IS NOT NULL OR ended_at IS NOT NULL;
+FROM (SELECT *, {include broadcast_runs} AS runs FROM {database}.attempt_rows WHERE started_at IS NOT NULL OR ended_at IS NOT NULL) AS r
+LEFT ARRAY JOIN r.runs AS run;
 
 -- Jobs, and what the completion of their workflow needs to know of them: the row of the last attempt, with what the
 -- others add.
