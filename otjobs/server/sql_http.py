@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 256 << 20
 READER_BODY_BYTES: Final = 1 << 20
 QUERY_THREADS: Final = 16
+OWNER_THREADS: Final = 4
 STOP_SECONDS: Final = 5.0
 _CODE: Final = re.compile(r"Code: (\d+)\.")
 _FORMAT: Final = re.compile(rb"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
@@ -165,6 +166,8 @@ class SqlPort:
         self._engine = engine
         self._owner_token, self._access_token = owner_token, access_token
         self._pool = ThreadPoolExecutor(QUERY_THREADS, thread_name_prefix="otjobs-sql")
+        # Readers that fill all threads do not keep the owner waiting.
+        self._owners_pool = ThreadPoolExecutor(OWNER_THREADS, thread_name_prefix="otjobs-sql-owner")
         self._killer = ThreadPoolExecutor(1, thread_name_prefix="otjobs-sql-end")
         self._running: set[Future[Any]] = set()
         self.application = Starlette(
@@ -176,7 +179,8 @@ class SqlPort:
 
     def close(self) -> bool:
         """End the statements and the threads; tell whether all of them ended."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._owners_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
         until = time.monotonic() + STOP_SECONDS
         while (left := [one for one in self._running if not one.done()]) and time.monotonic() < until:
             self._engine.kill_queries()
@@ -244,7 +248,7 @@ class SqlPort:
             if name not in _CONTROL and not name.startswith(("param_", *_EXCHANGE))
         }
         mark = str(uuid.uuid4())
-        running = self._pool.submit(
+        running = (self._owners_pool if owner else self._pool).submit(
             self._engine.run,
             sql,
             output_format=default_format,
