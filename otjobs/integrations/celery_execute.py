@@ -32,7 +32,7 @@ from otjobs.integrations.celery_message import (
     timestamp,
 )
 from otjobs.integrations.celery_outcome import RUN
-from otjobs.integrations.celery_queues import delivered_queue
+from otjobs.integrations.celery_queues import delivered_queue, is_broadcast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,6 +74,8 @@ def read(request: Any, task_name: str, job_id: str, *, worker: str = "", app: An
         known["expires_at"] = timestamp(header(request, "expires"), app)
     if "group_id" not in carrier.fields:
         known["group_id"] = header(request, "group")
+    if is_broadcast(app, delivery):
+        known["broadcast"] = True
     return carrier, spans.job_from(carrier, known)
 
 

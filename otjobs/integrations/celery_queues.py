@@ -128,6 +128,16 @@ def delivered_queue(app: Any, delivery: Mapping[str, Any], first: str) -> str:
     return queue_of(app, exchange, key, first) or first or _DELAY.sub("", key, count=1) or exchange
 
 
+def is_broadcast(app: Any, delivery: Mapping[str, Any]) -> bool:
+    """Tell whether a message came through an exchange that hands it to every queue, as that of kombu's `Broadcast`."""
+    exchange = delivery.get("exchange")
+    return bool(exchange) and any(
+        name_of(bound) == exchange and getattr(bound, "type", "") == "fanout"
+        for queue in _built(app).values()
+        for bound, _ in _bindings(queue)
+    )
+
+
 def configured_queue(app: Any, task: Any, options: Mapping[str, Any]) -> str:
     """Return the queue of a task that is not published, '' where only a router function of the user knows."""
     with guard("the queue of a job is unknown"):
