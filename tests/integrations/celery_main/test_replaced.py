@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import celery
 import parts
 import pytest
 import redis
@@ -54,6 +55,8 @@ def replaced(request, tmp_path_factory, collector, redis_url):
         cases = {
             case: ended for case, ended in CASES.items() if case[0] in ("chord", "group") and case[1] in ("ok", "boom")
         }
+        if celery.VERSION < (5, 6):  # Celery says no more of what failed
+            cases = {case: ended if ended == SUCCESS else ("failure", "ChordError") for case, ended in cases.items()}
     yard.cases = {name(case): ended for case, ended in cases.items()}
     try:
         worker = yard.worker(concurrency=1, conf=conf, **environment)
@@ -68,12 +71,15 @@ def replaced(request, tmp_path_factory, collector, redis_url):
             yard.wait_for("started", job="dies")
             parts.wait_until(lambda: "signal 9 (SIGKILL) Job" in worker.output(100_000), seconds=40, what="the death")
         else:
-            for job in yard.cases:
-                yard.wait_for_executions(2, job, seconds=60)
+            parts.wait_until(lambda: set(yard.cases) <= second_attempts(yard), seconds=90, what="every second attempt")
         stop(worker)
         yield yard
     finally:
         yard.stop()
+
+
+def second_attempts(yard):
+    return {s.job for s in yard.executions() if s["otjobs.job.attempt"] == 2}
 
 
 def wait_until_idle(yard):

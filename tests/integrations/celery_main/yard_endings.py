@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from celery import Task, chain, chord, group
+from celery import Task, chain, chord, group, signals
 from celery.exceptions import Ignore, Reject, Retry
 from yard import again, app, exits, log, quick, started, task
 
@@ -25,6 +25,20 @@ class RejectsLate(Task):
 @task()
 def returns(self):
     started(self)
+
+
+@signals.task_prerun.connect
+@signals.task_postrun.connect
+def breaks(task_id=None, **_):
+    """A receiver of the application's own that fails, which Celery logs."""
+    if task_id == "returns":
+        raise ValueError("a receiver")
+
+
+@task()
+def runs_out_of_memory(self):
+    started(self)
+    raise MemoryError
 
 
 @task()
