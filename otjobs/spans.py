@@ -34,6 +34,8 @@ from otjobs.wire import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
@@ -229,9 +231,13 @@ class Execution:
             )
             self._published_later = published_later
             if carrier and not published_later:
-                self.retry_ready_at = max(int(carrier["published_at"]), int(carrier.get("due_at", 0)))
+                self.note_publication(carrier)
             return carrier
         return {}
+
+    def note_publication(self, carrier: Mapping[str, str]) -> None:
+        """Take the moment when the next attempt is ready from its carrier, as it is published."""
+        self.retry_ready_at = max(int(carrier["published_at"]), int(carrier.get("due_at", 0)))
 
     def end(
         self,

@@ -126,6 +126,8 @@ def leaves(wrapped: Callable[..., Any], producer: Any, args: tuple[Any, ...], kw
             state.dispatch.stamp()
         elif state.carrier is not None:
             state.carrier["published_at"] = str(jobs.now())
+            if state.retried is not None:
+                state.retried.note_publication(state.carrier)
     return wrapped(*args, **kwargs)
 
 
