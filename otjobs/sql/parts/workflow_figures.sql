@@ -22,7 +22,7 @@ SELECT
     countIf(j.is_last AND isNull(j.ended_at)) AS open_jobs,
     countIf(j.is_last AND j.state IN ('failed', 'lost', 'expired', 'rejected')) AS failed_jobs,
     sumIf(j.attempts, j.is_last) AS attempts,
-    (toUnixTimestamp64Nano(maxIf(j.ended_at, j.is_last)) - toUnixTimestamp64Nano(least(minIf(j.enqueued_at, j.is_last), started_at))) / 1e9 AS wall,
+    (toUnixTimestamp64Nano(maxIf(j.ended_at, j.is_last)) - toUnixTimestamp64Nano(least(minIf(j.enqueued_at, j.is_last AND j.enqueued_at > toDateTime64(86400, 9, 'UTC')), started_at))) / 1e9 AS wall,
     multiIf(NOT complete OR isNull(wall), NULL, wall < 0, 0, wall) AS wall_seconds,
     sumIf(j.queue_seconds, j.is_last) AS queue_seconds,
     sumIf(j.run_seconds, j.is_last) AS run_seconds,

@@ -4,7 +4,9 @@
 -- minimum, a maximum or the maximum of a tuple, so a span may arrive again, later, or in another batch.
 --   * Zero, '' and 0 stand for "not seen": every real value is larger.
 --   * Jobs of un-instrumented producers have no enqueue time: NULL in the key, under the hour of their first start.
---   * Key times are kept between 1970-01-02 and 2106, the hours the key can name.
+--   * What comes from outside is bounded where it comes in: text by 1,000 characters, numbers and times by what the views
+--     can reckon with. Key times lie between 2020 and 2106, the hours the key can name; an earlier one is no time of a job
+--     and becomes 1970-01-02, under which waits are unknown.
 --   * A span for a day whose jobs are gone makes no state: half a job would contradict the figures that were kept.
 --   * The view does not group: rows of one key in an insert are merged when it is written.
 --   * `ending` takes all end fields from one span: the report of the process that ran the attempt (2) before that of
@@ -77,78 +79,86 @@ AS WITH
     a['messaging.operation.type'] AS operation,
     toDateTime64(0, 9, 'UTC') AS never,
     toDateTime64('2261-01-01 00:00:00', 9, 'UTC') AS far,
-    x -> fromUnixTimestamp64Nano(least(toInt64OrZero(a[x]), toInt64(9183110400000000000)), 'UTC') AS moment,
+    x -> if(length(x) > 1000, leftUTF8(x, 1000), x) AS text,
+    x -> fromUnixTimestamp64Nano(least(greatest(toInt64OrZero(a[x]), 0), toInt64(9183110400000000000)), 'UTC') AS moment,
+    -- A time before 2020, as of a clock in seconds, is none.
+    x -> if(moment(x) < toDateTime64('2020-01-01 00:00:00', 9, 'UTC'), never, moment(x)) AS past,
     toInt64OrZero(a['otjobs.job.enqueued_at']) AS enqueued,
     toInt64OrZero(a['otjobs.job.first_started_at']) AS first_start,
-    ns -> least(greatest(ns, toInt64(86400000000000)), toInt64(4291747200000000000)) AS key_ns,
-    fromUnixTimestamp64Nano(toUnixTimestamp64Nano(Timestamp), 'UTC') AS span_start,
-    fromUnixTimestamp64Nano(
-        toUnixTimestamp64Nano(Timestamp) + if(Duration > 315360000000000000, 0, toInt64(Duration)), 'UTC') AS span_end,
+    toInt64(1577836800000000000) AS year_2020,
+    ns -> if(ns < year_2020, toInt64(86400000000000), least(ns, toInt64(4291747200000000000))) AS key_ns,
+    least(greatest(toUnixTimestamp64Nano(Timestamp), toInt64(86400000000000)), toInt64(4291747200000000000)) AS start_ns,
+    fromUnixTimestamp64Nano(start_ns, 'UTC') AS span_start,
+    fromUnixTimestamp64Nano(start_ns + if(Duration > 315360000000000000, 0, toInt64(Duration)), 'UTC') AS span_end,
+    toFloat64OrZero(a['otjobs.beacon.interval_seconds']) AS interval_said,
+    toFloat64OrZero(a['otjobs.job.cpu_seconds']) AS cpu_said,
     a['otjobs.job.outcome'] AS said,
     a['otjobs.job.observed'] = 'true' AS seen_by_other,
     a['otjobs.job.broadcast'] = 'true' AND operation = 'process' AS broadcast,
     broadcast AND said IN ('failure', 'lost', 'rejected', 'expired') AS spoils,
     operation = 'process' AND said IN ('expired', 'cancelled', 'rejected') AND span_end = span_start AS unstarted,
-    if(a['otjobs.workflow.id'] != '', a['otjobs.workflow.id'], TraceId) AS workflow
+    text(if(a['otjobs.workflow.id'] != '', a['otjobs.workflow.id'], TraceId)) AS workflow
 SELECT
-    toStartOfHour(toDateTime(intDiv(multiIf(enqueued > 0, key_ns(enqueued), first_start > 0, key_ns(first_start), key_ns(toUnixTimestamp64Nano(Timestamp))), 1000000000), 'UTC')) AS hour,
-    a['messaging.system'] AS system,
-    if(a['otjobs.job.queue'] != '', a['otjobs.job.queue'], a['messaging.destination.name']) AS queue,
-    a['otjobs.job.type'] AS job_type,
+    toStartOfHour(toDateTime(intDiv(multiIf(enqueued > 0, key_ns(enqueued), first_start >= year_2020, key_ns(first_start), key_ns(start_ns)), 1000000000), 'UTC')) AS hour,
+    text(a['messaging.system']) AS system,
+    text(if(a['otjobs.job.queue'] != '', a['otjobs.job.queue'], a['messaging.destination.name'])) AS queue,
+    text(a['otjobs.job.type']) AS job_type,
     if(enqueued > 0,
         fromUnixTimestamp64Nano(key_ns(enqueued), 'UTC'),
         NULL) AS enqueued_at,
     workflow AS workflow_id,
-    a['messaging.message.id'] AS job_id,
+    text(a['messaging.message.id']) AS job_id,
     toUInt16(least(greatest(toUInt32OrZero(a['otjobs.job.attempt']), 1), 65535)) AS attempt,
-    moment('otjobs.job.published_at') AS published_at,
+    past('otjobs.job.published_at') AS published_at,
     moment('otjobs.job.due_at') AS due_at,
     moment('otjobs.job.expires_at') AS expires_at,
-    moment('otjobs.job.received_at') AS received_at,
+    past('otjobs.job.received_at') AS received_at,
     moment('otjobs.job.retry_ready_at') AS retry_ready_at,
     toUInt8(a['otjobs.job.redelivered'] = 'true') AS redelivered,
     toUInt16OrZero(a['otjobs.job.max_attempts']) AS max_attempts,
     if(operation = 'send' OR unstarted OR (operation = 'process' AND seen_by_other), far, span_start) AS started_at,
     if(operation = 'process' AND seen_by_other AND NOT unstarted, span_start, far) AS observed_started_at,
     if(operation = 'receive',
-        (span_end, ifNull(nullIf(toFloat64OrZero(a['otjobs.beacon.interval_seconds']), 0), 30), a['otjobs.worker'],
-            toString(ServiceName), ResourceAttributes['service.version'], ResourceAttributes['host.name'],
-            if(TraceId = workflow, '', TraceId), ParentSpanId, a['messaging.destination.name']),
+        -- The next beacon is due within a day; of nonsense, within what is usual.
+        (span_end, if(interval_said > 0 AND isFinite(interval_said), least(interval_said, 86400), 30), text(a['otjobs.worker']),
+            text(toString(ServiceName)), text(ResourceAttributes['service.version']), text(ResourceAttributes['host.name']),
+            if(TraceId = workflow, '', TraceId), ParentSpanId, text(a['messaging.destination.name'])),
         (never, 0., '', '', '', '', '', '', '')) AS alive,
     if(operation = 'process',
-        (toUInt8(if(seen_by_other, 1, 2) + if(spoils, 2, 0)), span_end, SpanId, if(said = '', 'success', said), a['error.type'],
+        (toUInt8(if(seen_by_other, 1, 2) + if(spoils, 2, 0)), span_end, SpanId, if(said = '', 'success', text(said)), text(a['error.type']),
             toUInt8(a['otjobs.job.dead_letter'] = 'true'), toUInt32OrZero(a['otjobs.job.dispatched']),
-            a['otjobs.worker'], toString(ServiceName), ResourceAttributes['service.version'],
-            ResourceAttributes['host.name'], if(TraceId = workflow, '', TraceId), a['messaging.destination.name'],
-            if(a['otjobs.job.cpu_seconds'] = '', -1, toFloat64OrZero(a['otjobs.job.cpu_seconds']))),
+            text(a['otjobs.worker']), text(toString(ServiceName)), text(ResourceAttributes['service.version']),
+            text(ResourceAttributes['host.name']), if(TraceId = workflow, '', TraceId), text(a['messaging.destination.name']),
+            if(a['otjobs.job.cpu_seconds'] = '' OR NOT isFinite(cpu_said), -1, least(cpu_said, 315360000))),
         (toUInt8(0), never, '', '', '', toUInt8(0), toUInt32(0), '', '', '', '', '', '', 0.)) AS ending,
     if(operation = 'send' AND TraceId != workflow, TraceId, '') AS dispatch_trace_id,
-    multiIf(operation = 'send', toString(ServiceName), a['otjobs.job.producer'] != '', a['otjobs.job.producer'],
-        enqueued > 0, toString(ServiceName), '') AS producer,
-    if(operation = 'send', ResourceAttributes['host.name'], '') AS producer_host,
-    a['otjobs.job.parent.id'] AS parent_id,
-    a['otjobs.job.parent.type'] AS parent_type,
+    text(multiIf(operation = 'send', toString(ServiceName), a['otjobs.job.producer'] != '', a['otjobs.job.producer'],
+        enqueued > 0, toString(ServiceName), '')) AS producer,
+    text(if(operation = 'send', ResourceAttributes['host.name'], '')) AS producer_host,
+    text(a['otjobs.job.parent.id']) AS parent_id,
+    text(a['otjobs.job.parent.type']) AS parent_type,
     if(a['otjobs.job.parent.id'] = '', 0, toUInt16(least(greatest(toUInt32OrZero(a['otjobs.job.parent.attempt']), 1), 65535))) AS parent_attempt,
-    a['otjobs.workflow.type'] AS workflow_type,
-    moment('otjobs.workflow.started_at') AS workflow_started_at,
+    text(a['otjobs.workflow.type']) AS workflow_type,
+    past('otjobs.workflow.started_at') AS workflow_started_at,
     toUInt32OrZero(a['otjobs.workflow.roots']) AS roots,
-    a['otjobs.trigger'] AS trigger,
-    a['otjobs.trigger.name'] AS trigger_name,
-    a['otjobs.group.id'] AS group_id,
+    text(a['otjobs.trigger']) AS trigger,
+    text(a['otjobs.trigger.name']) AS trigger_name,
+    text(a['otjobs.group.id']) AS group_id,
     if(broadcast,
-        [toString((a['otjobs.worker'], toUInt8(if(seen_by_other, 1, 2)), span_end, if(unstarted, far, span_start), if(said = '', 'success', said),
-            a['error.type'], toString(ServiceName), ResourceAttributes['service.version'], ResourceAttributes['host.name'],
-            if(TraceId = workflow, '', TraceId), SpanId, if(a['otjobs.job.cpu_seconds'] = '', -1, toFloat64OrZero(a['otjobs.job.cpu_seconds'])),
-            toUInt32OrZero(a['otjobs.job.dispatched']), toUInt8(a['otjobs.job.dead_letter'] = 'true'), moment('otjobs.job.received_at')))],
+        [toString((text(a['otjobs.worker']), toUInt8(if(seen_by_other, 1, 2)), span_end, if(unstarted, far, span_start), if(said = '', 'success', text(said)),
+            text(a['error.type']), text(toString(ServiceName)), text(ResourceAttributes['service.version']), text(ResourceAttributes['host.name']),
+            if(TraceId = workflow, '', TraceId), SpanId, if(a['otjobs.job.cpu_seconds'] = '' OR NOT isFinite(cpu_said), -1, least(cpu_said, 315360000)),
+            toUInt32OrZero(a['otjobs.job.dispatched']), toUInt8(a['otjobs.job.dead_letter'] = 'true'), past('otjobs.job.received_at')))],
         CAST([], 'Array(String)')) AS broadcast_runs,
-    arrayMap(k -> (substring(k, 14), a[k]), arrayFilter(k -> startsWith(k, 'otjobs.label.'), mapKeys(a))) AS label_pairs
+    arrayMap(k -> (text(substring(k, 14)), text(a[k])),
+        arraySlice(arraySort(arrayFilter(k -> startsWith(k, 'otjobs.label.'), mapKeys(a))), 1, 100)) AS label_pairs
 FROM {database}.otel_traces
 WHERE a['messaging.operation.type'] IN ('send', 'receive', 'process') AND a['otjobs.job.type'] != '' AND a['messaging.message.id'] != ''
     AND TraceId != '' AND NOT (a['messaging.operation.type'] = 'send' AND StatusCode = 'Error')
     AND hour >= (SELECT jobs_taken_from FROM {database}.horizons);
 
 -- The newest stored moment of every service: the clock that says whether a silent attempt is lost, so that a silent
--- pipeline makes nothing lost. A maximum: repeats change nothing.
+-- pipeline makes nothing lost. A maximum: repeats change nothing. A moment more than a day ahead of us is no such clock.
 CREATE TABLE IF NOT EXISTS {database}.service_clock
 (
     service String,
@@ -160,11 +170,12 @@ SETTINGS non_replicated_deduplication_window = 1000;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.service_clock_mv TO {database}.service_clock
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT
-    toString(ServiceName) AS service,
-    max(fromUnixTimestamp64Nano(
-        toUnixTimestamp64Nano(Timestamp) + if(Duration > 315360000000000000, 0, toInt64(Duration)), 'UTC')) AS newest
+AS WITH
+    least(greatest(toUnixTimestamp64Nano(Timestamp), 0), toInt64(4291747200000000000)) + if(Duration > 315360000000000000, 0, toInt64(Duration)) AS end_ns,
+    toString(ServiceName) AS name
+SELECT if(length(name) > 1000, leftUTF8(name, 1000), name) AS service, max(fromUnixTimestamp64Nano(end_ns, 'UTC')) AS newest
 FROM {database}.otel_traces
+WHERE end_ns <= toUnixTimestamp64Nano(now64(9)) + 86400000000000
 GROUP BY service;
 
 -- What was stored before there were these tables.

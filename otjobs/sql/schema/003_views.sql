@@ -16,7 +16,7 @@ AS SELECT
     min(first_start) OVER job AS job_start,
     argMin(multiIf(attempt = 1, ifNull(ready_at, never),
         -- Delivered a second time, it is still the first publication.
-        redelivered = 1 AND attempt = 2 AND isNotNull(enqueued_at), greatest(assumeNotNull(enqueued_at), ifNull(due_at, never)),
+        redelivered = 1 AND attempt = 2 AND enqueued_at > early, greatest(assumeNotNull(enqueued_at), ifNull(due_at, never)),
         never), attempt) OVER job AS first_publication,
     -- Of the first attempt that started.
     argMin(first_start, start_order) OVER job AS job_started,
@@ -57,6 +57,8 @@ FROM
     SELECT
         toDateTime64('2261-01-01 00:00:00', 9, 'UTC') AS far,
         toDateTime64(0, 9, 'UTC') AS never,
+        -- What stands for an enqueue time that was none (see attempt_states).
+        toDateTime64(86400, 9, 'UTC') AS early,
         s.hour AS hour,
         s.system AS system,
         s.queue AS queue,
@@ -65,7 +67,7 @@ FROM
         s.workflow_id AS workflow_id,
         s.job_id AS job_id,
         s.attempt AS attempt,
-        multiIf(s.redelivered = 1, NULL, s.published_at > 0, s.published_at, s.attempt = 1, s.enqueued_at, NULL) AS published_at,
+        multiIf(s.redelivered = 1, NULL, s.published_at > 0, s.published_at, s.attempt = 1 AND s.enqueued_at > early, s.enqueued_at, NULL) AS published_at,
         if(isNull(published_at) OR s.pairing % 4 = 1, NULL, greatest(assumeNotNull(published_at), s.due_at)) AS ready_at,
         -- Of another instrumentation, when it was ready is not told; until it starts, it counts from its publication.
         if(isNull(published_at), NULL, greatest(assumeNotNull(published_at), s.due_at)) AS published_or_due_at,
@@ -112,7 +114,7 @@ FROM
         s.max_attempts AS max_attempts,
         s.redelivered AS redelivered,
         if(s.parent_id = '', s.job_type, s.workflow_type) AS workflow_type,
-        if(s.parent_id = '', s.enqueued_at, nullIf(s.workflow_started_at, never)) AS workflow_started_at,
+        nullIf(if(s.parent_id = '', if(s.enqueued_at > early, s.enqueued_at, NULL), s.workflow_started_at), never) AS workflow_started_at,
         if(s.parent_id = '', s.trigger, 'job') AS trigger,
         if(s.parent_id = '', s.trigger_name, s.parent_type) AS trigger_name,
         s.roots AS roots,
@@ -135,7 +137,7 @@ AS WITH
     has_started AND NOT reported AND newest != 2 * toUInt32(attempt) + 1 AS is_lost,
     expired AND newest = 0 AS is_expired
 SELECT
-    * EXCEPT (far, never, start_order, beaconed, signed_at, signed_seconds, clock, silent),
+    * EXCEPT (far, never, early, start_order, beaconed, signed_at, signed_seconds, clock, silent),
     if(has_started, first_start, NULL) AS started_at,
     multiIf(reported OR is_lost, signed_at, is_expired, expires_at, NULL) AS ended_at,
     (toUnixTimestamp64Nano(started_at) - toUnixTimestamp64Nano(ready_at)) / 1e9 AS wait,

@@ -48,11 +48,11 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.dispatch_failures_mv TO {datab
 DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT
     toStartOfMinute(toDateTime(least(greatest(Timestamp, toDateTime64(0, 9, 'UTC')), toDateTime64('2106-01-01 00:00:00', 9, 'UTC')), 'UTC')) AS minute,
-    SpanAttributes['messaging.system'] AS system,
-    SpanAttributes['messaging.destination.name'] AS queue,
-    SpanAttributes['otjobs.job.type'] AS job_type,
+    leftUTF8(SpanAttributes['messaging.system'], 1000) AS system,
+    leftUTF8(SpanAttributes['messaging.destination.name'], 1000) AS queue,
+    leftUTF8(SpanAttributes['otjobs.job.type'], 1000) AS job_type,
     TraceId AS trace_id, SpanId AS span_id,
-    SpanAttributes['error.type'] AS error_type
+    leftUTF8(SpanAttributes['error.type'], 1000) AS error_type
 FROM {database}.otel_traces
 WHERE StatusCode = 'Error' AND SpanAttributes['messaging.operation.type'] = 'send' AND SpanAttributes['otjobs.job.type'] != '';
 
@@ -115,13 +115,17 @@ FROM {database}.minute_rows WHERE system = '' AND queue = '' AND job_type = ''
 GROUP BY minute;
 
 -- Minutes whose stored version may be out of date: something arrived since (an insert is visible in one table a little
--- before another: within the last minute, too), it was not over yet, or the clock may change it.
+-- before another: within the last minute, too), it was not over yet, or the clock may change it. No other minutes are ever
+-- figured out, so a time before 2020, of a day whose jobs are gone, or more than a day ahead has none: until it is nearer.
 CREATE OR REPLACE VIEW {database}.dirty_minutes
 DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT marks.minute AS minute, versions.version AS version
 FROM
 (
-    SELECT minute, max(arrived) AS arrived FROM {database}.minute_marks GROUP BY minute
+    SELECT minute, max(arrived) AS arrived FROM {database}.minute_marks
+    WHERE minute >= greatest(toDateTime('2020-01-01 00:00:00', 'UTC'), (SELECT jobs_kept_from FROM {database}.horizons))
+        AND minute <= now('UTC') + toIntervalDay(1)
+    GROUP BY minute
     -- Frozen once one of the jobs it was made of may be gone; hour 0 is no job's.
     HAVING countIf(hour > toDateTime(0, 'UTC') AND hour < (SELECT jobs_kept_from FROM {database}.horizons)) = 0
 ) AS marks
@@ -155,7 +159,9 @@ AS SELECT minute, system, queue, job_type, dispatched, dispatch_failed, started,
 FROM ({include current_minutes dirty=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
 WHERE dispatched + dispatch_failed + started + succeeded + failed + retried + expired + cancelled + rejected + lost > 0
 UNION ALL
-SELECT arrayJoin(arrayMap(m -> toDateTime(m, 'UTC'), range(toUnixTimestamp(ready_minute), least(toUnixTimestamp(crossed), toUnixTimestamp(now()) + 1), 60))) AS minute,
+-- Of a wait of more than 100 days the last 100, so that no single job makes millions of rows.
+WITH toUInt32(least(toUnixTimestamp(crossed), toUnixTimestamp(now()) + 1)) AS until
+SELECT arrayJoin(arrayMap(m -> toDateTime(m, 'UTC'), range(greatest(toUnixTimestamp(ready_minute), toUInt32(intDiv(until, 60) * 60 - 8640000)), until, 60))) AS minute,
     system, queue, job_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n, its_first_ready, [NULL, NULL, NULL, NULL], [NULL, NULL, NULL, NULL], NULL, NULL, 0, 0, [], [],
     arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64()),
     arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64())
@@ -269,8 +275,8 @@ AS SELECT toString(system) AS system, toString(queue) AS queue, min(ready) AS ea
 FROM
 (
     SELECT s.system AS system, s.queue AS queue, least(s.started_at, s.observed_started_at) AS start,
-        multiIf(s.redelivered = 1 OR s.pairing % 4 = 1, toDateTime64(0, 9, 'UTC'), s.published_at > 0, s.published_at, s.attempt = 1,
-            ifNull(s.enqueued_at, toDateTime64(0, 9, 'UTC')), toDateTime64(0, 9, 'UTC')) AS published,
+        multiIf(s.redelivered = 1 OR s.pairing % 4 = 1, toDateTime64(0, 9, 'UTC'), s.published_at > 0, s.published_at,
+            s.attempt = 1 AND s.enqueued_at > toDateTime64(86400, 9, 'UTC'), assumeNotNull(s.enqueued_at), toDateTime64(0, 9, 'UTC')) AS published,
         greatest(published, s.due_at) AS ready
     FROM {database}.attempt_states AS s
     WHERE s.hour IN (SELECT hour FROM {database}.minute_marks WHERE minute >= toStartOfMinute(now('UTC') - toIntervalHour(1)))
@@ -290,14 +296,9 @@ AS WITH
         SELECT workflow_id FROM {database}.dirty_workflows
     ),
     (
-        SELECT groupArray((hour, id)) FROM
-        (
-            SELECT arrayJoin(arrayMap(h -> toDateTime(h, 'UTC'), range(toUnixTimestamp(min(first_hour)), toUnixTimestamp(max(last_hour)) + 1, 3600))) AS hour,
-                cityHash64(workflow_id) AS id
-            FROM {database}.workflow_marks
-            WHERE workflow_id IN (SELECT workflow_id FROM suspects)
-            GROUP BY workflow_id
-        )
+        SELECT groupUniqArrayArray(arrayMap(h -> (toDateTime(h, 'UTC'), cityHash64(workflow_id)), range(toUnixTimestamp(first_hour), toUnixTimestamp(last_hour) + 1, 3600)))
+        FROM {database}.workflow_marks
+        WHERE workflow_id IN (SELECT workflow_id FROM suspects)
     ) AS pairs,
     (SELECT mapFromArrays(groupArray(place), groupArray(earliest)) FROM
         (SELECT cityHash64(system, queue) AS place, min(earliest_ready_at) AS earliest FROM {everywhere}.starts_lately GROUP BY place)) AS lately

@@ -1,12 +1,14 @@
 -- The health of the pipeline itself: what is stored, how fresh, and where clocks disagree.
 
--- How soon the spans of a minute arrived. A minimum and a maximum of times of arrival: a span that arrives again, later,
--- changes the first not at all.
+-- How soon the spans of a minute arrived, and which of them tell of a time that cannot be: one before 2020, of a day whose
+-- jobs are gone, or more than a day ahead. A span that itself began at such a time counts in the minute it arrived in.
+-- Minima, maxima of times of arrival, and a set of spans: a span that arrives again, later, changes none but the second.
 CREATE TABLE IF NOT EXISTS {database}.arrival_minutes
 (
     minute DateTime('UTC'),
-    lag_seconds SimpleAggregateFunction(min, Float64),
-    last_arrived_at SimpleAggregateFunction(max, DateTime64(3, 'UTC'))
+    lag_seconds SimpleAggregateFunction(min, Nullable(Float64)),
+    last_arrived_at SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    doubtful AggregateFunction(uniqExact, UInt64)
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(minute)
@@ -15,10 +17,21 @@ SETTINGS ttl_only_drop_parts = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.arrival_minutes_mv TO {database}.arrival_minutes
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT
-    toStartOfMinute(toDateTime(Timestamp, 'UTC')) AS minute,
-    min((toUnixTimestamp64Nano(now64(9, 'UTC')) - toUnixTimestamp64Nano(Timestamp) - if(Duration > 315360000000000000, 0, toInt64(Duration))) / 1e9) AS lag_seconds,
-    now64(3, 'UTC') AS last_arrived_at
+AS WITH
+    toUnixTimestamp64Nano(now64(9, 'UTC')) AS now_ns,
+    (SELECT toInt64(toUnixTimestamp(greatest(toDateTime('2020-01-01 00:00:00', 'UTC'), jobs_taken_from))) * 1000000000 FROM {database}.horizons) AS earliest,
+    ns -> ns >= earliest AND ns <= now_ns + 86400000000000 AS can_be,
+    name -> SpanAttributes[name] = '' OR can_be(toInt64OrZero(SpanAttributes[name])) AS may_say,
+    toUnixTimestamp64Nano(Timestamp) AS start_ns,
+    if(Duration > 315360000000000000, 0, toInt64(Duration)) AS length_ns,
+    can_be(start_ns) AS began,
+    began AND can_be(start_ns + length_ns) AS was
+SELECT
+    toStartOfMinute(toDateTime(intDiv(if(began, start_ns, now_ns), 1000000000), 'UTC')) AS minute,
+    minIfOrNull((now_ns - start_ns - length_ns) / 1e9, was) AS lag_seconds,
+    now64(3, 'UTC') AS last_arrived_at,
+    uniqExactStateIf(cityHash64(TraceId, SpanId), NOT (was AND may_say('otjobs.job.enqueued_at') AND may_say('otjobs.job.published_at')
+        AND may_say('otjobs.job.received_at') AND may_say('otjobs.job.first_started_at') AND may_say('otjobs.workflow.started_at'))) AS doubtful
 FROM {database}.otel_traces
 GROUP BY minute;
 
@@ -33,21 +46,24 @@ AS SELECT
     max(h.last_arrived_at) AS last_arrived_at,
     sum(h.beacons_missed) AS beacons_missed,
     sum(h.without_job) AS spans_without_job,
-    sum(h.negative_waits) AS negative_waits
+    sum(h.negative_waits) AS negative_waits,
+    sum(h.doubtful) AS doubtful_times
 FROM
 (
     SELECT toStartOfMinute(toDateTime(Timestamp, 'UTC')) AS minute,
         uniqExact(cityHash64(TraceId, SpanId)) AS spans, count() - spans AS duplicates,
         uniqExactIf(cityHash64(TraceId, SpanId), SpanAttributes['otjobs.job.type'] = '' OR SpanAttributes['messaging.message.id'] = '') AS without_job,
-        NULL AS lag_seconds, NULL AS last_arrived_at, toUInt64(0) AS beacons_missed, toUInt64(0) AS negative_waits
+        NULL AS lag_seconds, NULL AS last_arrived_at, toUInt64(0) AS beacons_missed, toUInt64(0) AS negative_waits, toUInt64(0) AS doubtful
     FROM {database}.otel_traces
+    -- Others have no minute.
+    WHERE Timestamp >= toDateTime64('2020-01-01 00:00:00', 9, 'UTC') AND Timestamp <= now64(9, 'UTC') + toIntervalDay(1)
     GROUP BY minute
     UNION ALL
-    SELECT minute, 0, 0, 0, min(a.lag_seconds), max(a.last_arrived_at), 0, 0
+    SELECT minute, 0, 0, 0, min(a.lag_seconds), max(a.last_arrived_at), 0, 0, uniqExactMerge(a.doubtful)
     FROM {database}.arrival_minutes AS a
     GROUP BY minute
     UNION ALL
-    SELECT minute, 0, 0, 0, NULL, NULL, beacons_missed, negative_waits
+    SELECT minute, 0, 0, 0, NULL, NULL, beacons_missed, negative_waits, 0
     FROM {database}.current_minutes
     WHERE beacons_missed + negative_waits > 0
 ) AS h
