@@ -7,7 +7,7 @@ minute before now, and nothing is due or expires near now, so that the clock of 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 S = 1_000_000_000
@@ -98,6 +98,8 @@ class Job:
     """Its message goes to every worker."""
     labels: dict[str, str] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
+    again: Job | None = None
+    """The same job, published under its id for the second time by a later attempt of its parent."""
 
     @property
     def root(self) -> Job:
@@ -111,6 +113,10 @@ class Workflow:
     link_mode: bool
     roots: int | None = None
     """How many root jobs its composite has; None: no composite."""
+    members_say: int | None = None
+    """How many roots the members of the composite were told to be; None: nobody knew before."""
+    composite: tuple[int, str] | None = None
+    """When the composite had published, and its span, if it has one."""
     jobs: list[Job] = field(default_factory=list)
 
 
@@ -188,11 +194,15 @@ class _Generator:
             return
         roots = rng.choices((1, 2, 3, 5), (6, 2, 2, 1))[0]
         if roots > 1 and self.chance(0.8):
-            workflow.roots = roots
+            workflow.roots = workflow.members_say = roots
         trigger = rng.choice((("request", "/orders/{id}"), ("schedule", "nightly"), ("manual", ""), ("", "")))
         for _ in range(roots):
             self.root(workflow, at, trigger)
             at = min(at + self.seconds(0, 3), self.horizon)
+        if workflow.roots and self.chance(0.5):
+            workflow.composite = (at, self.hexes(16))
+            # Nobody knew how many they would be, or some were skipped.
+            workflow.members_say = rng.choice((roots, None, roots + 1))
 
     def root(self, workflow: Workflow, at: int, trigger: tuple[str, str] | None) -> None:
         labels = {"tenant": self.rng.choice(("acme", "globex"))} if self.chance(0.4) else {}
@@ -388,10 +398,34 @@ class _Generator:
         if start + S < self.horizon and self.chance(0.8):
             run.beacons.append((start + S, 7200.0))
 
+    def publish_again(self, parent: Job, run: Run, end: int) -> None:
+        """Perhaps dispatch what an earlier attempt dispatched, under the same id; it runs once more, and well."""
+        before = [child for r in parent.runs if r.attempt < run.attempt and r.own for child in r.children]
+        found = [c for c in before if c in parent.workflow.jobs and c.runs and not (c.publish_error or c.again)]
+        if not found or not run.own or run.end is None or not self.chance(0.5):
+            return
+        child = self.rng.choice(found)
+        at = (run.start or end) + int(self.rng.random() * (end - (run.start or end)))
+        if child.enqueued_at is None or at <= child.enqueued_at or child.runs[0].attempt != 1:
+            return
+        again = replace(
+            child, enqueued_at=at, producer=run.service, parent_run=run, dispatch_span_id=self.hexes(16),
+            dispatch_trace_id=run.trace_id, due_at=None, expires_at=None, runs=[],
+        )  # fmt: skip
+        start = min(at + self.seconds(0, 5), self.horizon - S)
+        service, host, release = self.rng.choice(WORKERS)
+        trace = self.hexes(32) if parent.workflow.link_mode else parent.workflow.id
+        other = Run(1, child.queue, at, None, False, service, host, release, f"{host}:7", trace, self.hexes(16))  # noqa: FBT003
+        other.start, other.end, other.outcome, other.own = start, start + self.seconds(0.001, 1), "success", True
+        again.runs.append(other)
+        run.children.append(again)
+        child.again = again
+
     def dispatch_children(self, job: Job, run: Run, depth: int) -> None:
         if run.start is None or (run.outcome == "retry" and not run.seen):
             return
         end = self.horizon if run.end is None else max(run.end, run.start)
+        self.publish_again(job, run, end)
         shape = job.workflow.shape
         count = {
             "single": 0,

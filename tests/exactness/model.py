@@ -37,6 +37,10 @@ def latest(spans: Iterable[Span], name: str) -> int | None:
     return max((at for span in spans if (at := number(span, name)) is not None), default=None)
 
 
+def enqueued(span: Span) -> int | None:
+    return number(span, "otjobs.job.enqueued_at")
+
+
 def seconds(start: int | None, end: int | None) -> float | None:
     """The time between two moments; below zero it is 0, unknown where one is."""
     return None if start is None or end is None else max(0, end - start) / S
@@ -116,7 +120,9 @@ class Attempt:
     def published_at(self) -> int | None:
         if self.redelivered:
             return None
-        said = latest(self.spans, "otjobs.job.published_at")
+        # When a publication of the first attempt was made, its job was published, too, if under its id for the second time.
+        own = [s for s in self.spans if self.number > 1 or number(s, "otjobs.job.published_at") != enqueued(s)]
+        said = latest(own, "otjobs.job.published_at")
         return self.job.enqueued_at if said is None and self.number == 1 else said
 
     @cached_property
@@ -243,7 +249,22 @@ class Job:
 
     @cached_property
     def enqueued_at(self) -> int | None:
-        return latest(self.spans, "otjobs.job.enqueued_at")
+        """When it was published first: its message may be published again under the same id."""
+        return min((at for span in self.spans if (at := enqueued(span)) is not None), default=None)
+
+    @cached_property
+    def parents(self) -> list[tuple[str, str, int]]:
+        """The attempts that dispatched it, by what its publications say, the first one's first: (type, id, number)."""
+        times = sorted({at for span in self.spans if (at := enqueued(span)) is not None})
+        found = [
+            (
+                text(spans, "otjobs.job.parent.type"),
+                text(spans, "otjobs.job.parent.id"),
+                latest(spans, "otjobs.job.parent.attempt") or 1,
+            )
+            for spans in ([s for s in self.spans if enqueued(s) in (at, None)] for at in times or [None])
+        ]
+        return list(dict.fromkeys(found))
 
     @cached_property
     def expires_at(self) -> int | None:
@@ -251,13 +272,12 @@ class Job:
 
     @cached_property
     def parent_id(self) -> str:
-        return text(self.spans, "otjobs.job.parent.id")
+        return self.parents[0][1]
 
     @cached_property
     def parent_attempt(self) -> tuple[str, str, int]:
         """The attempt that dispatched this job, as far as a child knows it: (type, id, number)."""
-        by = latest(self.spans, "otjobs.job.parent.attempt") or 1
-        return text(self.spans, "otjobs.job.parent.type"), self.parent_id, by
+        return self.parents[0]
 
     @cached_property
     def root_at(self) -> int | None:
@@ -277,7 +297,8 @@ class Job:
     def producer(self) -> str:
         if self.enqueued_at is None:
             return ""
-        return max(s.attributes.get("otjobs.job.producer", s.service) for s in self.spans)
+        first = [s for s in self.spans if enqueued(s) == self.enqueued_at]
+        return max(s.attributes.get("otjobs.job.producer", s.service) for s in first)
 
     @cached_property
     def started(self) -> list[Attempt]:
@@ -367,6 +388,8 @@ class World:
     """The newest stored moment of each service."""
     jobs: list[Job] = field(default_factory=list)
     spans: set[Span] = field(default_factory=set)
+    composites: dict[str, int] = field(default_factory=dict)
+    """How many roots the spans of a workflow's composites say they published."""
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -375,7 +398,7 @@ class World:
 
     def workflow(self, workflow_id: str, jobs: list[Job]) -> Row:
         roots = [job for job in jobs if not job.parent_id]
-        complete = is_complete(jobs)
+        complete = is_complete(jobs, self.composites.get(workflow_id))
         by_root = min(jobs, key=lambda j: (j.root_at is None, j.root_at or 0, j.root_type))
         first = min(roots, key=lambda j: (j.enqueued_at is None, j.enqueued_at or 0, j.id), default=None)
         dispatches = [at for job in jobs for at in (job.enqueued_at, job.root_at) if at is not None]
@@ -431,7 +454,7 @@ def overtaken(job: Job) -> bool:
     return bool(started) and min(started) > since
 
 
-def is_complete(jobs: list[Job]) -> bool:
+def is_complete(jobs: list[Job], published: int | None) -> bool:
     """Whether the jobs of a workflow are known to be all of it, and ended."""
     if any(job.ended_at is None for job in jobs):
         return False  # (a) a known job is open
@@ -444,12 +467,16 @@ def is_complete(jobs: list[Job]) -> bool:
         settled |= {(job.type, job.id, n) for n in job.settled}
         for attempt in job.attempts:
             told[job.type, job.id, attempt.number] += attempt.dispatched
-        if job.parent_id:
-            seen[job.parent_attempt] += 1
+        for parent in job.parents:
+            if parent[1]:
+                seen[parent] += 1
     if set(seen) - settled:
         return False  # (a), (b) an attempt is known because a child names it
-    roots = max(sum(not job.parent_id for job in jobs), *(latest(j.spans, "otjobs.workflow.roots") or 0 for j in jobs))
-    return len(jobs) == roots + sum(max(told[key], seen[key]) for key in told.keys() | seen.keys())  # (c)
+    # What a composite says when it has published is better known than what its members were told before.
+    told_roots = [latest(j.spans, "otjobs.workflow.roots") or 0 for j in jobs] if published is None else [published]
+    roots = max(sum(not job.parent_id for job in jobs), *told_roots)
+    again = sum(len([parent for parent in job.parents[1:] if parent[1]]) for job in jobs)
+    return len(jobs) + again == roots + sum(max(told[key], seen[key]) for key in told.keys() | seen.keys())  # (c)
 
 
 def ended_unstarted(span: Span) -> bool:
@@ -463,12 +490,17 @@ def recompute(spans: Iterable[Span], now: int) -> World:
     jobs: dict[tuple[str, ...], Job] = {}
     for span in sorted(world.spans, key=lambda s: s.span_id):
         world.clocks[span.service] = max(world.clocks.get(span.service, 0), end_of(span))
+        told = span.attributes
+        workflow_id = told.get("otjobs.workflow.id", span.trace_id)
+        if not span.operation and "otjobs.workflow.roots" in told:
+            world.composites[workflow_id] = max(
+                world.composites.get(workflow_id, 0), int(told["otjobs.workflow.roots"])
+            )
         if not span.operation or (span.operation == "send" and span.status == "Error"):
             continue
-        told = span.attributes
         queue = told.get("otjobs.job.queue", told["messaging.destination.name"])
         key = (
-            told.get("otjobs.workflow.id", span.trace_id),
+            workflow_id,
             told["messaging.system"],
             queue,
             told["messaging.message.id"],

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from history import History, Job, Run, Stray
+from history import History, Job, Run, Stray, Workflow
 
 WORDS = {"send": "dispatch", "receive": "start", "process": "execute"}
 KINDS = {"send": "Producer", "receive": "Client", "process": "Consumer", "": "Internal"}
@@ -42,11 +42,12 @@ def spans_of(history: History) -> list[Span]:
     """Return all spans of a history; whether derivable attributes are carried or left out is chance, by its seed."""
     rng = random.Random(history.seed + 1)
     found = []
-    for job in history.jobs:
+    for job in (each for job in history.jobs for each in (job, job.again) if each):
         if job.enqueued_at is not None:
             found.append(_dispatch(job, rng))
         for run in job.runs:
             found += _spans_of_run(job, run, rng)
+    found += [_composite(workflow) for workflow in history.workflows if workflow.composite]
     found += [_stray(stray, rng) for stray in history.strays]
     return found
 
@@ -178,7 +179,7 @@ def _attributes(
         if spelled_out():
             out["otjobs.trigger"], out["otjobs.trigger.name"] = "job", job.parent.type
     else:
-        out["otjobs.workflow.roots"] = job.workflow.roots
+        out["otjobs.workflow.roots"] = job.workflow.members_say
         if job.trigger:
             out["otjobs.trigger"], out["otjobs.trigger.name"] = job.trigger, job.trigger_name
         if spelled_out():
@@ -186,6 +187,15 @@ def _attributes(
     for key, value in job.labels.items():
         out[f"otjobs.label.{key}"] = value
     return {key: str(value) for key, value in out.items() if value is not None}
+
+
+def _composite(workflow: Workflow) -> Span:
+    """The span that a composite has of its own: it says at its end how many root jobs were published."""
+    assert workflow.composite is not None
+    end, span_id = workflow.composite
+    start = min((job.enqueued_at or end for job in workflow.jobs if job.parent is None), default=end)
+    told = {"otjobs.workflow.roots": str(workflow.roots)}
+    return Span("", "dispatch group", workflow.id, span_id, "", start, end, "web", {}, told)
 
 
 def _stray(stray: Stray, rng: random.Random) -> Span:

@@ -44,14 +44,18 @@ class Known:
             followed = any(r.attempt > self.number and r.start is not None and r.seen for r in job.runs)
             if followed or clock[run.service] > sent + 3 * interval * S:
                 self.end, self.outcome = sent, "lost"
-        ready = None if runs[0].published_at is None else max(runs[0].published_at, runs[0].due_at or 0)
+        published, due = runs[0].published_at, max((run.due_at or 0 for run in runs), default=0)
+        if job.again and self.number == 1 and not self.redelivered:
+            published, due = job.enqueued_at, job.due_at or 0  # its first publication
+        ready = None if published is None else max(published, due)
         self.next_ready = max((run.next_ready_at or 0 for run in runs), default=0) if self.outcome == "retry" else 0
         self.wait = None if ready is None or self.start is None else max(0, self.start - ready) / S
         self.length = None if self.start is None or self.end is None else max(0, self.end - self.start) / S
 
 
 def known(job: Job, clock: Clocks) -> list[Known]:
-    runs = sorted((run for run in job.runs if run.seen), key=lambda run: run.attempt)
+    all_runs = [*job.runs, *(job.again.runs if job.again else [])]
+    runs = sorted((run for run in all_runs if run.seen), key=lambda run: run.attempt)
     return [Known(job, list(group), clock) for _, group in groupby(runs, key=lambda run: run.attempt)]
 
 
@@ -105,6 +109,8 @@ def workflow_row(workflow: Workflow, now: int, clock: Clocks) -> Row:
     rows = [job_row(job, now, clock) for job in seen]
     ended = [row["ended_at"] for row in rows]
     complete = None not in ended and not any(waits_for_a_report(job, clock) for job in seen)
+    # A parent of which nothing was seen is known from its children, and that it ended is not.
+    complete = complete and all(job.parent is None or has_trace(job.parent) for job in seen)
     starts = [row["enqueued_at"] for row in rows if row["enqueued_at"] is not None]
     last = max((end for end in ended if end is not None), default=None)
     return {
@@ -140,7 +146,8 @@ def undecidable(workflow: Workflow, seen: World, whole: World) -> str:
     arrived = {span.span_id for span in seen.spans}
     ids = {(job.system, job.queue, job.id) for job in seen.jobs if job.workflow_id == workflow.id}
     unseen = [job for job in workflow.jobs if (job.system, job.queue, job.id) not in ids]
-    if workflow.roots is None and any(job.parent is None for job in unseen):
+    counted = workflow.composite and workflow.composite[1] in arrived
+    if workflow.members_say is None and not counted and any(job.parent is None for job in unseen):
         return "a further root dispatched separately"
     for job in unseen:
         run = job.parent_run
@@ -154,6 +161,8 @@ def undecidable(workflow: Workflow, seen: World, whole: World) -> str:
         if not run.own or (run.span_id not in arrived and (after or run.observed)):
             return "a child of an attempt that was, or looks, killed before it could report"
     for job in workflow.jobs:
+        if job.again and job.again.runs[0].span_id not in arrived:
+            return "another run of a job that was published twice"
         for run in job.runs:
             if run.own and run.observed and run.observed.span_id in arrived and run.span_id not in arrived:
                 return "reported by another process until its own report comes"

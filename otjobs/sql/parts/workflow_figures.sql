@@ -16,7 +16,8 @@ SELECT
     sumMap(mapFromArrays(arrayConcat(j.told_by, j.named), arrayConcat(arrayMap(x -> -toInt64(j.own_dispatched), j.told_by), arrayMap(x -> toInt64(1), j.named)))) AS unsaid,
     (open_jobs = 0 AND jobs > 0 AND countIf(j.is_last AND NOT j.earlier_settled) = 0
         AND uniqExactArray(arrayConcat(j.ended, j.named)) = uniqExactArray(j.ended)
-        AND jobs = greatest(countIf(j.is_last AND j.parent_id = ''), max(j.roots))
+        AND jobs + countIf(j.last_attempt = 0 AND j.parent_id != '') = greatest(countIf(j.is_last AND j.parent_id = ''),
+            if(countIf(j.node = 0) > 0, maxIf(j.roots, j.node = 0), max(j.roots)))
             + sumIf(j.own_dispatched, notEmpty(j.told_by)) + arraySum(arrayFilter(x -> x > 0, mapValues(unsaid)))) AS complete,
     countIf(j.is_last) AS jobs,
     countIf(j.is_last AND isNull(j.ended_at)) AS open_jobs,
@@ -31,11 +32,12 @@ SELECT
 FROM
 (
     SELECT *,
-        sipHash64(toString(job_type), job_id, last_attempt) AS node,
+        if(last_attempt = 0 AND job_id = '', 0, sipHash64(toString(job_type), job_id, last_attempt)) AS node, -- 0: a composite
         if(isNull(own_ended_at), [], [node]) AS ended_itself,
         if(redelivered = 1 AND last_attempt > 1, arrayPushBack(ended_itself, sipHash64(toString(job_type), job_id, toUInt16(last_attempt - 1))), ended_itself) AS ended,
         if(own_dispatched > 0, ended_itself, []) AS told_by,
-        if(is_last AND parent_id != '', [sipHash64(toString(parent_type), parent_id, parent_attempt)], []) AS named
+        if((is_last OR last_attempt = 0) AND parent_id != '', [sipHash64(toString(parent_type), parent_id, parent_attempt)], []) AS named
     FROM {jobs}
 ) AS j
 GROUP BY workflow_id
+HAVING jobs > 0

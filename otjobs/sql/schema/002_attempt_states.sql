@@ -7,6 +7,8 @@
 --   * What comes from outside is bounded where it comes in: text by 1,000 characters, numbers and times by what the views
 --     can reckon with. Key times lie between 2020 and 2106, the hours the key can name; an earlier one is no time of a job
 --     and becomes 1970-01-02, under which waits are unknown.
+--   * A row for attempt 0 is a note, shown by no view, of what the completion of its workflow must know: of the span of a
+--     composite, how many root jobs it published (`roots`); see also 008_one_row.sql.
 --   * A span for a day whose jobs are gone makes no state: half a job would contradict the figures that were kept.
 --   * The view does not group: rows of one key in an insert are merged when it is written.
 --   * `ending` takes all end fields from one span: the report of the process that ran the attempt (2) before that of
@@ -92,6 +94,7 @@ AS WITH
     fromUnixTimestamp64Nano(start_ns + if(Duration > 315360000000000000, 0, toInt64(Duration)), 'UTC') AS span_end,
     toFloat64OrZero(a['otjobs.beacon.interval_seconds']) AS interval_said,
     toFloat64OrZero(a['otjobs.job.cpu_seconds']) AS cpu_said,
+    operation = '' AND a['otjobs.job.type'] = '' AND a['messaging.message.id'] = '' AND isNotNull(toUInt32OrNull(a['otjobs.workflow.roots'])) AS is_composite,
     a['otjobs.job.outcome'] AS said,
     a['otjobs.job.observed'] = 'true' AS seen_by_other,
     a['otjobs.job.broadcast'] = 'true' AND operation = 'process' AS broadcast,
@@ -108,15 +111,15 @@ SELECT
         NULL) AS enqueued_at,
     workflow AS workflow_id,
     text(a['messaging.message.id']) AS job_id,
-    toUInt16(least(greatest(toUInt32OrZero(a['otjobs.job.attempt']), 1), 65535)) AS attempt,
+    toUInt16(if(is_composite, 0, least(greatest(toUInt32OrZero(a['otjobs.job.attempt']), 1), 65535))) AS attempt,
     past('otjobs.job.published_at') AS published_at,
     moment('otjobs.job.due_at') AS due_at,
     moment('otjobs.job.expires_at') AS expires_at,
     past('otjobs.job.received_at') AS received_at,
-    moment('otjobs.job.retry_ready_at') AS retry_ready_at,
+    past('otjobs.job.retry_ready_at') AS retry_ready_at,
     toUInt8(a['otjobs.job.redelivered'] = 'true') AS redelivered,
     toUInt16OrZero(a['otjobs.job.max_attempts']) AS max_attempts,
-    if(operation = 'send' OR unstarted OR (operation = 'process' AND seen_by_other), far, span_start) AS started_at,
+    if(operation IN ('send', '') OR unstarted OR (operation = 'process' AND seen_by_other), far, span_start) AS started_at,
     if(operation = 'process' AND seen_by_other AND NOT unstarted, span_start, far) AS observed_started_at,
     if(operation = 'receive',
         -- The next beacon is due within a day; of nonsense, within what is usual.
@@ -151,11 +154,11 @@ SELECT
             toUInt32OrZero(a['otjobs.job.dispatched']), toUInt8(a['otjobs.job.dead_letter'] = 'true'), past('otjobs.job.received_at')))],
         CAST([], 'Array(String)')) AS broadcast_runs,
     arrayMap(k -> (text(substring(k, 14)), text(a[k])),
-        arraySlice(arraySort(arrayFilter(k -> startsWith(k, 'otjobs.label.'), mapKeys(a))), 1, 100)) AS label_pairs
+        arraySlice(arraySort(arrayFilter(k -> startsWith(k, 'otjobs.label.') AND NOT is_composite, mapKeys(a))), 1, 100)) AS label_pairs
 FROM {database}.otel_traces
-WHERE a['messaging.operation.type'] IN ('send', 'receive', 'process') AND a['otjobs.job.type'] != '' AND a['messaging.message.id'] != ''
-    AND TraceId != '' AND NOT (a['messaging.operation.type'] = 'send' AND StatusCode = 'Error')
-    AND hour >= (SELECT jobs_taken_from FROM {database}.horizons);
+WHERE ((a['messaging.operation.type'] IN ('send', 'receive', 'process') AND a['otjobs.job.type'] != '' AND a['messaging.message.id'] != ''
+        AND NOT (a['messaging.operation.type'] = 'send' AND StatusCode = 'Error')) OR is_composite)
+    AND TraceId != '' AND hour >= (SELECT jobs_taken_from FROM {database}.horizons);
 
 -- The newest stored moment of every service: the clock that says whether a silent attempt is lost, so that a silent
 -- pipeline makes nothing lost. A maximum: repeats change nothing. A moment more than a day ahead of us is no such clock.

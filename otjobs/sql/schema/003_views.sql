@@ -152,7 +152,7 @@ SELECT
     -- The clock alone may change it: a run may be lost, a wait may expire.
     outcome = 'running' OR (outcome = '' AND isNotNull(expires_at)) AS pending,
     -- Of the job: is this the row of its last attempt?
-    attempt = last_attempt AS is_last
+    attempt = last_attempt AND attempt > 0 AS is_last
 FROM {database}.attempt_facts;
 
 -- A row for each run: one an attempt, but of a message that a broker hands to every worker.
