@@ -340,6 +340,8 @@ def _day(store: Store, run: Run, day: str, check: Callable[[], None]) -> None:
 
 def _store_rows(store: Store, tables: list[str], day: str, marked: int) -> None:
     """Have the rows stored that readers compute until then, as long as that gets on; readers are right without them."""
+    if "attempt_states" in tables:
+        _refresh(store, "one_row_mv")
     for kind in ("workflow", "minute"):
         missing, left = _sql(store, f"missing_{kind}s"), -1
         while f"{kind}_rows" in tables:

@@ -55,8 +55,14 @@ class Bench:
         self.mend()
 
     def mend(self) -> None:
-        """Let the look at jobs under two keys take place, which the service has every half minute."""
+        """Let the look at jobs under two keys take place, which the service has every half minute, if there are any."""
+        if not self.has_split_jobs():
+            return
         clickhouses.mend(self.store)
+
+    def has_split_jobs(self) -> bool:
+        """Whether spans of one job say different times, or none in different hours."""
+        return any(len(job.keys) > 1 for job in recompute(self.spans, time.time_ns()).jobs)
 
     def age(self) -> None:
         """Let minutes pass since everything arrived and was last stored, and the stored rows be made."""
@@ -87,7 +93,7 @@ class Shards(Bench):
         self.mend()
 
     def mend(self) -> None:
-        for shard in self.shards:
+        for shard in self.shards if self.has_split_jobs() else ():
             clickhouses.mend(shard)
 
     def age(self) -> None:

@@ -252,6 +252,15 @@ class Job:
         """When it was published first: its message may be published again under the same id."""
         return min((at for span in self.spans if (at := enqueued(span)) is not None), default=None)
 
+    @property
+    def keys(self) -> set[tuple[int | None, int]]:
+        """What its spans say of when it was published, or began."""
+        begun = [number(s, "otjobs.job.first_started_at") or s.start for s in self.spans]
+        return {
+            (at, 0 if at is not None else begin // (3600 * S))
+            for at, begin in zip(map(enqueued, self.spans), begun, strict=True)
+        }
+
     @cached_property
     def parents(self) -> list[tuple[str, str, int]]:
         """The attempts that dispatched it, by what its publications say, the first one's first: (type, id, number)."""
