@@ -12,7 +12,18 @@ NUMBERS = (
     "", "0", "-1", "1", "65535", "65536", str(2**31), str(2**32), str(2**63 - 1), str(2**63), str(2**64), "1e308",
     "-1e308", "1e-308", "nan", "inf", "-inf", "0x10", "many", "\x00", "١٢", "3.5", " 7 ",
 )  # fmt: skip
-TEXTS = ("", "x", "0", "\x00", "\x1b[31m", "\u202egnp.exe", "emoji 🦄", "'; DROP TABLE jobs --", "a\nb\tc", "long " * 300)
+TEXTS = (
+    "",
+    "x",
+    "0",
+    "\x00",
+    "\x1b[31m",
+    "\u202egnp.exe",
+    "emoji 🦄",
+    "'; DROP TABLE jobs --",
+    "a\nb\tc",
+    "long " * 300,
+)
 HUGE = "x" * 1_000_000
 TIMES = [name for name in vars(attributes).values() if isinstance(name, str) and name.endswith("_at")]
 OURS = [name for name in vars(attributes).values() if isinstance(name, str) and "." in name]
