@@ -12,6 +12,7 @@ import click
 from otjobs.errors import ConfigurationError
 from otjobs.server import run
 from otjobs.server.loopback import is_loopback
+from otjobs.server.printable import log_to_stderr
 
 if TYPE_CHECKING:
     from otjobs.server import Endpoints
@@ -73,7 +74,7 @@ def up(data: Path, host: str, grpc_port: int, http_port: int, sql_port: int, all
             f"{host!r} is not a loopback address: other machines could send spans and read; use 127.0.0.1, or add "
             "--allow-remote, which asks every caller for a token, and keep to a network that nobody listens on"
         )
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr(logging.WARNING)
 
     def ready(endpoints: Endpoints) -> None:
         click.echo(f"otjobs is up on {endpoints.data}, for a laptop and a first look, not for production.\n")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otjobs.errors import OtjobsError
+from otjobs.server.printable import log_to_stderr
 from otjobs.server.process import run
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _with_parent() -> threading.Event:
 
 def main() -> int:
     """Run the server; return the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr(logging.INFO)
     arguments = json.loads(sys.argv[1])
     try:
         run(Path(arguments.pop("data")), on_ready=_ready, stop=_with_parent(), **arguments)

@@ -59,28 +59,34 @@ def decompress(body: bytes, encoding: str, *, limit: int = MAX_BODY_BYTES, grow:
     """
     if encoding == "identity":
         return body
-    # deflate means zlib (RFC 9110 8.4.1.2), but some senders leave its header out
-    raw_deflate = encoding == "deflate" and (len(body) < 2 or body[0] & 0x0F != 8 or (body[0] << 8 | body[1]) % 31)
-    inflater = zlib.decompressobj(31 if encoding == "gzip" else -15 if raw_deflate else 15)
     out: list[bytes] = []
     size = 0
+    rest = body
     try:
-        rest = body
-        while rest and not inflater.eof:
-            piece = inflater.decompress(rest, _CHUNK)
-            rest = inflater.unconsumed_tail
-            if not piece and not rest:
-                break
-            size += len(piece)
-            if size > limit:
-                raise BadRequestError(f"the body is larger than {limit >> 20} MiB", 413)
-            grow(len(piece))
-            out.append(piece)
+        while rest:  # a gzip body may have several members; each is a part of the whole
+            inflater = zlib.decompressobj(_window_bits(rest, encoding))
+            while not inflater.eof:
+                piece = inflater.decompress(rest, _CHUNK)
+                rest = inflater.unconsumed_tail
+                if not piece and not rest and not inflater.eof:
+                    raise BadRequestError(f"the {encoding} body ends too early")
+                size += len(piece)
+                if size > limit:
+                    raise BadRequestError(f"the body is larger than {limit >> 20} MiB", 413)
+                grow(len(piece))
+                out.append(piece)
+            rest = inflater.unused_data
     except zlib.error as error:
         raise BadRequestError(f"the body is not valid {encoding}: {error}") from None
-    if not inflater.eof:
-        raise BadRequestError(f"the {encoding} body ends too early")
     return b"".join(out)
+
+
+def _window_bits(body: bytes, encoding: str) -> int:
+    if encoding == "gzip":
+        return 31
+    # deflate means zlib (RFC 9110 8.4.1.2), but some senders leave its header out
+    has_header = len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
+    return 15 if has_header else -15
 
 
 def parse_protobuf(body: bytes) -> tuple[ExportTraceServiceRequest, Counter[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Final
 
@@ -14,3 +15,22 @@ _UNPRINTABLE: Final = re.compile(
 def printable(text: str) -> str:
     """Return the text without what a terminal or a reader's eye would obey."""
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class PrintableFormatter(logging.Formatter):
+    """A formatter for logs that name what came from outside; a line stays what it is, whatever it quotes."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        """Return the message in one line: a second one would look like a record of its own."""
+        return super().formatMessage(record).replace("\n", " ")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one text."""
+        return printable(super().format(record))
+
+
+def log_to_stderr(level: int) -> None:
+    """Let the server's process log to its standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])

@@ -43,6 +43,7 @@ QUERY_THREADS: Final = 16
 OWNER_THREADS: Final = 4
 STOP_SECONDS: Final = 5.0
 _CODE: Final = re.compile(r"Code: (\d+)\.")
+_NO_HEADER: Final = re.compile(r"[^\x20-\x7e]")
 _FORMAT: Final = re.compile(rb"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 _CONTROL: Final = frozenset(
     {
@@ -192,7 +193,7 @@ class SqlPort:
         return PlainTextResponse("Ok.\n")
 
     async def _statement(self, request: Request) -> Response:
-        query_id = printable(request.query_params.get("query_id", ""))[:200] or str(uuid.uuid4())
+        query_id = _NO_HEADER.sub("?", request.query_params.get("query_id", ""))[:200] or str(uuid.uuid4())
         try:
             return await self._run(request, query_id)
         except _RefusedError as error:

@@ -91,6 +91,14 @@ def test_broken_and_cut_gzip_are_400(embedded, span, request_of):
     assert embedded.names("cutgz") == []
 
 
+def test_all_members_of_a_gzip_body_are_read(embedded, span, request_of):
+    body = request_of("members", span("one"), span("two")).SerializeToString()
+    in_parts = b"".join(gzip.compress(body[at : at + 50]) for at in range(0, len(body), 50))
+    assert embedded.rejected(embedded.post(in_parts, content_encoding="gzip")) == (0, "")
+    assert embedded.names("members") == ["one", "two"]
+    assert embedded.post(in_parts + b"more", content_encoding="gzip").status_code == 400
+
+
 def test_a_body_that_inflates_without_end_is_413(embedded):
     assert embedded.post(gzip.compress(bytes(70 << 20)), content_encoding="gzip").status_code == 413
 

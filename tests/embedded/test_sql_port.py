@@ -72,6 +72,32 @@ def test_errors_carry_their_code(base):
         assert answer.text.startswith(f"Code: {code}. DB::Exception: ")
 
 
+@pytest.mark.parametrize("query_id", ["a\r\nX-Made-Up: 1", "\u2603", "\x1b[2J", "x" * 100_000])
+def test_an_id_from_outside_does_not_break_the_answer(base, query_id):
+    answer = requests.post(base + "/", params={"query_id": query_id}, data="SELECT 1", timeout=30)
+    assert answer.text == "1\n"
+    assert answer.headers["X-ClickHouse-Query-Id"].isprintable()
+    assert len(answer.headers["X-ClickHouse-Query-Id"]) <= 200
+    assert "X-Made-Up" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT " + "abs(" * 900 + "1" + ")" * 900, "SELECT " + "(" * 5_000 + "1" + ")" * 5_000, "SELECT " + "-" * 100_000 + "1",
+        "SELECT " + "[" * 2_000 + "]" * 2_000, "SELECT " + "(SELECT " * 400 + "1" + ")" * 400, "SELECT 1" + " + 1" * 20_000,
+        "SELECT '" + "x" * 300_000 + "'", "SELECT \x00", "\x00", "EXPLAIN " * 500 + "SELECT 1", "WITH " + "x AS (SELECT 1), " * 3_000 + "y AS (SELECT 1) SELECT 1",
+    ],
+)  # fmt: skip
+def test_odd_statements_get_an_answer_and_harm_nobody(embedded, base, sql):
+    pid = embedded.server.pid
+    answer = requests.post(base + "/", data=sql.encode(), timeout=60)
+    assert answer.status_code in range(400, 501) or answer.text.strip() in {"1", "20001", "[]"}, answer.text[:200]
+    assert requests.post(base + "/", data="SELECT 1", timeout=60).text == "1\n"
+    assert embedded.server._process.poll() is None
+    assert pid == embedded.server.pid
+
+
 def test_get_is_read_only_for_the_owner_too(embedded, base):
     sql = "CREATE TABLE got (a Int8) ENGINE = Memory"
     answer = requests.get(base + "/", params={"query": sql}, auth=embedded.owner, timeout=10)
