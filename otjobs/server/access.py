@@ -99,6 +99,19 @@ class Access:
         self._tables = frozenset(lines(handle, "refused_tables"))
         self._settings = frozenset(lines(handle, "settings"))
 
+    def bounded(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Return settings that come beside a statement, with values above the limits brought down to them.
+
+        Clients send a time limit of their own with every statement (Grafana 65 seconds) and cannot do otherwise.
+
+        Raises:
+            RefusedError: one of them reaches files.
+        """
+        caps = self.limits.settings()
+        within = {name: value for name, value in settings.items() if name not in caps or _within(value, caps[name])}
+        self.check_settings(within)
+        return caps | within
+
     def check_settings(self, settings: Mapping[str, str]) -> None:
         """Refuse settings that reach files or lift limits.
 
@@ -111,9 +124,7 @@ class Access:
                 raise _not_allowed(f"the setting {name!r}")
             if name == "readonly" and value not in {"1", "2"}:
                 raise _not_allowed("a lower readonly")
-            if name in caps and not (
-                re.fullmatch(r"[0-9]{1,15}(\.0*)?", value) and 0 < float(value) <= int(caps[name])
-            ):
+            if name in caps and not _within(value, caps[name]):
                 raise refused(
                     f"Setting {name} shouldn't be greater than {caps[name]}, nor 0, for readers of this port",
                     452,
@@ -208,6 +219,10 @@ def _check_plain(handle: Any, sql: str) -> None:
     for line in tree[1:]:
         if not _PLAIN_PARTS.match(line):
             raise _not_allowed(f"{line.strip()!r} in such a statement")
+
+
+def _within(value: str, most: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,15}(\.0*)?", value) is not None and 0 < float(value) <= int(most)
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

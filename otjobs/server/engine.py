@@ -208,12 +208,12 @@ class Engine:
         """
         given = dict(settings or {})
         if reader:
-            self.access.check_settings(given)
+            given = self.access.bounded(given)
             self.access.check_format(output_format)
         handle = self._chdb.connect(str(self.folder))
         try:
             handle.query(statement("use_database"), "CSV", params={"database": database or DATABASE})
-            wanted = {**_AS_A_SERVER, **(self.access.limits.settings() if reader else {}), **given, "log_comment": mark}
+            wanted = {**_AS_A_SERVER, **given, "log_comment": mark}
             wanted |= _OF_A_READER if reader else {"readonly": "2"} if read_only else {}
             for name in wanted:
                 if not _SETTING_NAME.fullmatch(name):

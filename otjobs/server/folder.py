@@ -29,7 +29,7 @@ def keep_private(folder: Path) -> None:
         raise ServerError(f"cannot make the data folder {folder}: {error.strerror or error}") from error
     if not found.st_mode & _OTHERS:
         return
-    if not (folder / _OURS).exists() and any(folder.iterdir()):
+    if not (folder / _OURS).exists() and any(entry.name != "lost+found" for entry in folder.iterdir()):
         raise ServerError(
             f"the data folder {folder} holds other things and can be reached by other users; "
             "choose a folder of its own with --data, or take their rights away first (chmod 700)"

@@ -27,26 +27,25 @@ class Tokens:
             configuration of services.
 
     Raises:
-        ServerError: the data folder cannot be written.
+        ServerError: a token for other machines is asked for and cannot be kept.
     """
 
     def __init__(self, folder: Path, port: int, *, remote: bool) -> None:
         self._port = port
         self.owner = token.new_token()
-        self.access = ""
+        try:
+            self.access = self._kept(folder / ACCESS_FILE) if remote else ""
+        except OSError as error:
+            raise ServerError(f"cannot keep a token in {folder}: {error.strerror or error}") from error
+        # A full disk is no reason not to serve what is there.
         try:
             token.write_private(folder / token.FILE, self.owner)
-            if remote:
-                self.access = self._kept(folder / ACCESS_FILE)
         except OSError as error:
-            raise ServerError(f"cannot write the token into {folder}: {error.strerror or error}") from error
+            _log.warning("cannot write the owner's token into %s: %s", folder, error.strerror or error)
         try:
             token.remember(port, self.owner)
         except (OSError, RuntimeError) as error:
-            _log.warning(
-                "commands on this machine will not find the owner's token by themselves (%s); it is in %s",
-                error, folder / token.FILE,
-            )  # fmt: skip
+            _log.warning("commands on this machine will not find the owner's token by themselves: %s", error)
 
     def _kept(self, path: Path) -> str:
         if not path.exists():

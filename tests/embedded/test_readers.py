@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import stat
+import sys
+from pathlib import Path
 
 import clickhouse_connect
 import pytest
@@ -14,6 +17,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from otjobs.errors import ServerError
 from otjobs.server import Server
 from otjobs.store import token
+from otjobs.store.text import named_query, query_names
 
 SECRET = "the-secret-of-the-user"
 
@@ -202,7 +206,7 @@ def test_a_reader_may_not_by_the_current_database(embedded, files, sql):
 @pytest.mark.parametrize(
     "params",
     [
-        {"format_template_row": "/etc/hostname"}, {"readonly": "0"}, {"max_execution_time": "0"}, {"max_memory_usage": "99999999999999"},
+        {"format_template_row": "/etc/hostname"}, {"readonly": "0"},
         {"default_format": "Template"}, {"dialect": "prql"}, {"additional_result_filter": "file('/etc/hostname') = ''"},
         {"output_format_schema": "/tmp/x"}, {"allow_experimental_analyzer": "1", "url_base": "http://127.0.0.1:9"},
     ],
@@ -210,6 +214,35 @@ def test_a_reader_may_not_by_the_current_database(embedded, files, sql):
 def test_a_reader_may_not_by_a_parameter(embedded, files, params):
     answer = ask(embedded, files, "SELECT 1 AS a", **params)
     assert answer.headers["X-ClickHouse-Exception-Code"] in {"497", "452"}, answer.text
+
+
+@pytest.mark.parametrize("name", ["max_execution_time", "max_memory_usage", "max_threads", "max_result_bytes"])
+def test_limits_beside_a_statement_only_go_down(embedded, files, name):
+    sql = f"SELECT getSetting('{name}')"
+    most = ask(embedded, files, sql).text
+    for value in ("0", "999999999999", "-1", "lots", most.strip()):
+        assert ask(embedded, files, sql, **{name: value}).text == most
+    lower = "1" if name == "max_threads" else "70000000" if name == "max_memory_usage" else "7"
+    assert ask(embedded, files, sql, **{name: lower}).text == lower + "\n"
+
+
+def test_every_named_query_and_every_panel_is_a_readers(embedded):
+    """What a dashboard or `otjobs` asks, the lowest rights allow: nothing that they use is among what is refused."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "grafana"))
+    import panels
+
+    now = dt.datetime.now(dt.UTC)
+    hour = now - dt.timedelta(hours=1)
+    asked = [(named_query(name).sql, named_query(name).defaults) for name in query_names()]
+    asked += [
+        (panels.panel_sql(uid, title, hour, now), {}) for uid in panels.dashboards() for title in panels.panels(uid)
+    ]
+    asked += [(panels.alert_sql(uid, now), {}) for uid in panels.alert_rules()]
+    for sql, defaults in asked:
+        url = f"http://{embedded.at.host}:{embedded.at.sql_port}/"
+        answer = requests.post(url, data=sql, params={f"param_{k}": v for k, v in defaults.items()}, timeout=60)
+        assert answer.status_code == 200, answer.text
+    assert len(asked) > 50
 
 
 def test_nothing_of_it_happened(embedded):
