@@ -17,6 +17,7 @@ from celery import Celery, Task, chain, chord, current_task, group, shared_task,
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
 from kombu import Exchange, Queue
+from kombu.common import Broadcast
 from opentelemetry import trace
 
 app = Celery("conformance", broker=os.environ["APP_BROKER"], backend=os.environ.get("APP_BACKEND") or None)
@@ -28,6 +29,7 @@ app.conf.update(
         Queue("side"),
         Queue("media", Exchange("media", type="direct"), routing_key="video"),
         Queue("topical", Exchange("topical", type="topic"), routing_key="news.#"),
+        Broadcast("everyone"),
     ],
     task_routes={"routed": {"queue": "side"}},
     worker_prefetch_multiplier=1,
@@ -84,7 +86,7 @@ def published(sender, headers, body, exchange, routing_key, **_):
         group=head.get("group"),
         eta=head.get("eta"),
         expires=head.get("expires"),
-        exchange=exchange,
+        exchange=getattr(exchange, "name", exchange),
         routing_key=routing_key,
         by=request.id if request else "",
         by_type=current_task.name if request else "",
