@@ -42,6 +42,10 @@ def program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=SYSTEM_PATH)
 
 
+BUSY_NS = 5_000_000_000
+"""How long a busy machine may keep a process from its next line. Tests compare orders; this only bounds a difference."""
+
+
 # What tells that a part is there, and how to get it.
 def _library() -> bool:
     return tool("clickhouse").library().exists()

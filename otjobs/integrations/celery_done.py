@@ -18,7 +18,7 @@ from opentelemetry import trace
 from wrapt import wrap_function_wrapper
 
 from otjobs import job as jobs
-from otjobs import spans
+from otjobs import lifecycle, spans
 from otjobs.carrier import parse_traceparent
 from otjobs.config import settings
 from otjobs.errors import guard
@@ -148,12 +148,8 @@ def child_gone(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwarg
 
 @functools.cache
 def _window_seconds() -> float:
-    """Return the longest a span waits in a child: the batch delay (5 s by default), and an export."""
-    try:
-        delay = float(os.environ.get("OTEL_BSP_SCHEDULE_DELAY", "")) / 1000
-    except ValueError:
-        delay = 5.0
-    return max(delay, 5.0) + EXPORT_SECONDS
+    """Return the longest a span waits in a child: for others (five seconds where nobody says so), and for an export."""
+    return max(lifecycle.send_delay(), 5.0) + EXPORT_SECONDS
 
 
 def _has_flushed(exit_code: int | None) -> bool:

@@ -11,6 +11,14 @@ from running import fill
 from otjobs.server import Server
 
 
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    """One terminal for all tests, not that of whoever runs them: what is drawn depends on these variables."""
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 @pytest.fixture(scope="session")
 def embedded_url(tmp_path_factory):
     parts.require("chdb")

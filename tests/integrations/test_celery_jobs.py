@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import parts
 import pytest
 from harness import MILLISECOND
 from truth import verify
@@ -121,7 +122,7 @@ def test_the_queue_of_every_kind_of_routing(celery, worker, producer, name, opti
 
 
 @pytest.mark.redis
-@pytest.mark.parametrize("options", [{"countdown": 0.6}, {"eta_in": 0.6}])
+@pytest.mark.parametrize("options", [{"countdown": 2.0}, {"eta_in": 2.0}])
 def test_a_delayed_job_is_due_later_and_taken_at_once(celery, worker, producer, options):
     story = celery.story()
     producer.run("send", name="add", args=[1], **options)
@@ -129,12 +130,13 @@ def test_a_delayed_job_is_due_later_and_taken_at_once(celery, worker, producer, 
     told(story, worker, producer)
     dispatch, run = story.dispatches[0], story.executions[0]
     due = run["otjobs.job.due_at"]
-    assert abs(due - dispatch.start - 600 * MILLISECOND) < 100 * MILLISECOND
     if "countdown" in options:  # counted from the call, however long connecting took
-        assert due - dispatch.start >= 600 * MILLISECOND
+        assert 2000 * MILLISECOND <= due - dispatch.start < 2000 * MILLISECOND + parts.BUSY_NS
+    else:  # counted from before the call
+        assert 0 < due - dispatch.start <= 2000 * MILLISECOND
     # The worker's main process holds it until it is due: waiting that was asked for
-    assert run["otjobs.job.received_at"] < due - 200 * MILLISECOND
-    assert 0 <= run.start - due < 300 * MILLISECOND
+    assert run["otjobs.job.received_at"] < due
+    assert 0 <= run.start - due < parts.BUSY_NS
 
 
 @pytest.mark.redis
@@ -145,7 +147,7 @@ def test_a_job_that_expires_says_when(celery, worker, producer):
     story.wait(executed=2)
     told(story, worker, producer)
     for span in story.dispatches:
-        assert abs(span["otjobs.job.expires_at"] - span.start - 60_000 * MILLISECOND) < 200 * MILLISECOND
+        assert abs(span["otjobs.job.expires_at"] - span.start - 60_000 * MILLISECOND) < parts.BUSY_NS
 
 
 @pytest.mark.redis
@@ -220,9 +222,11 @@ def test_a_retry_with_a_time_of_its_own(celery, worker, producer):
     producer.run("send", name="retry_twice", args=[1], kwargs={"countdown": 0.7})
     story.wait(executed=2)
     told(story, worker, producer)
-    second = story.executions[1]
-    assert abs(second["otjobs.job.due_at"] - second["otjobs.job.published_at"] - 700 * MILLISECOND) < 100 * MILLISECOND
-    assert 0 <= second.start - second["otjobs.job.due_at"] < 400 * MILLISECOND
+    first, second = story.executions[:2]
+    # Celery counts from the call of `retry`, and publishes after it.
+    due = second["otjobs.job.due_at"]
+    assert first.start + 700 * MILLISECOND <= due <= second["otjobs.job.published_at"] + 700 * MILLISECOND
+    assert 0 <= second.start - due < parts.BUSY_NS
 
 
 @pytest.mark.redis

@@ -20,7 +20,7 @@ def test_a_long_run_sends_beacons_also_where_it_never_waits(yard, pool):
     worker = yard.worker(pool=pool, concurrency=2, **OFTEN)
     jobs = [
         yard.app.send_task(f"yard.{name}", (seconds,), queue=yard.queue).id
-        for name, seconds in (("sleepy", 2.2), ("spin", 2.2), ("sleepy", 0.1))
+        for name, seconds in (("sleepy", 3.2), ("spin", 3.2), ("sleepy", 0.1))
     ]
     yard.wait_for("ended", 3)
     stop(worker)
@@ -30,7 +30,8 @@ def test_a_long_run_sends_beacons_also_where_it_never_waits(yard, pool):
         if job == jobs[2]:
             assert found == []
             continue
-        assert 3 <= len(found) <= 5, [(b.end - span.start) / 1e9 for b in found]
+        # Never sooner than they are due; six of them, unless the machine is busy.
+        assert len(found) >= 3, [(b.end - span.start) / 1e9 for b in found]
         for number, beacon in enumerate(found):
             assert (beacon.kind, beacon.name, beacon.parent, beacon.trace) == (
                 "CLIENT",
@@ -40,21 +41,21 @@ def test_a_long_run_sends_beacons_also_where_it_never_waits(yard, pool):
             )
             assert beacon.start == span.start
             assert beacon["otjobs.beacon.interval_seconds"] == 0.5
-            assert -0.05 < (beacon.end - span.start) / 1e9 - 0.5 * (number + 1) < 0.45
+            assert (beacon.end - span.start) / 1e9 > 0.5 * (number + 1) - 0.05
             assert beacon.end < span.end
 
 
 def test_the_last_sign_of_life_of_a_killed_job_has_left_it(yard):
     worker = yard.worker(concurrency=1, **OFTEN, OTEL_PYTHON_OTJOBS_SEND_SECONDS="0.05")
-    job = yard.app.send_task("yard.exits", (1.4,), queue=yard.queue).id
+    job = yard.app.send_task("yard.exits", (3.2,), queue=yard.queue).id
     yard.wait_for_executions(1, job)
     stop(worker)
     [span] = yard.executions(job)
     assert brief(span) == ("lost", "WorkerLostError", True)
     found = beacons(yard, job)
-    assert len(found) == 2
+    assert len(found) >= 3
     # The beacons tell the start that the child saw; the main process knows it almost as well.
-    assert abs(found[0].start - span.start) < 200_000_000
+    assert abs(found[0].start - span.start) < 1_000_000_000
     assert found[-1].end < span.end
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 
 import pytest
+from away import HOW, HTTP, away
 
 PROGRAM = """
 import multiprocessing, os, sys
@@ -94,3 +95,105 @@ def test_a_child_does_not_answer_for_what_its_parent_dropped(connections):
     )
     assert "child done" in done.stdout
     assert done.stderr.count("7 of its spans are lost") == 1
+
+
+FORKING = """
+import os, threading, time
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+import otjobs
+from otjobs import lifecycle
+
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+trace.set_tracer_provider(provider)
+
+def work():
+    while True:
+        with otjobs.dispatching("job"), otjobs.executing({}):
+            pass
+        time.sleep(0.001)
+
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(2)
+children = []
+for _ in range(12):
+    children.append(os.fork())
+    if not children[-1]:
+        with otjobs.dispatching("job"), otjobs.executing({}):
+            pass
+        lifecycle.finish()
+        os._exit(0)
+    time.sleep(0.05)
+for child in children:
+    assert os.waitpid(child, 0)[1] == 0
+print("all ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_children_forked_while_threads_make_and_export_spans_end_within_the_bound(collector, how):
+    """As in a server that forks its workers late; whoever waits for the collector would wait five minutes."""
+    with away(how, HTTP, collector) as url:
+        environment = {
+            **os.environ,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "300",
+            "OTEL_PYTHON_OTJOBS_FLUSH_SECONDS": "1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", FORKING], env=environment, timeout=60, capture_output=True, text=True, check=True
+        )
+    assert done.stdout == "all ended\n"
+
+
+WAITING = """
+import resource, sys
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+import otjobs
+
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+trace.set_tracer_provider(provider)
+
+def jobs(count):
+    for _ in range(count):
+        with otjobs.dispatching("job", system="s", queue="orders") as dispatch:
+            pass
+        with otjobs.executing(dispatch.carrier):
+            pass
+
+def memory():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+jobs(10)
+before = memory()
+jobs(2_000)
+full = memory()
+jobs(20_000)
+print(full - before, memory() - full, flush=True)
+"""
+
+
+def test_what_waits_for_a_hanging_collector_is_bounded_in_memory(collector):
+    with away("hangs", HTTP, collector) as url:
+        environment = {
+            **os.environ,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "300",
+            "OTEL_PYTHON_OTJOBS_FLUSH_SECONDS": "1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", WAITING], env=environment, timeout=120, capture_output=True, text=True, check=True
+        )
+    until_full, after = map(int, done.stdout.split())
+    assert until_full < 16 * 1024 * 1024
+    assert after < 2 * 1024 * 1024
+    assert "spans were dropped because the span queue is full" in done.stderr

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import parts
 import pytest
-from celery_main_harness import MILLISECOND, brief, counting
+from celery_main_harness import brief, counting
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
@@ -60,10 +61,10 @@ def test_an_observed_attempt_starts_when_it_started(killed):
     for name, attempts in KILLED.items():
         logged = killed.seen("started", name)
         for span, true in zip(killed.executions(name), logged, strict=True):
-            assert 0 <= true["at"] - span.start < 300 * MILLISECOND, (name, attempts)
+            assert 0 <= true["at"] - span.start < parts.BUSY_NS, (name, attempts)
             assert span.end >= true["at"]
     [span] = killed.executions("overtime")
-    assert 1.0 <= (span.end - span.start) / 1e9 < 4.0
+    assert 1.0 <= (span.end - span.start) / 1e9 < 20  # it would have slept for thirty
 
 
 def test_attempts_of_a_killed_job_are_siblings_in_one_trace(killed):
