@@ -197,6 +197,20 @@ def test_a_reader_may_not(embedded, files, sql, method):
     assert [entry.name for entry in files.iterdir()] == ["secret"]
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXISTS TABLE default.`FILE`", "SELECT hasColumnInTable('default', 'FILE', 'a')", "DESCRIBE default.`FILE`", "SELECT * FROM default.`FILE`",
+        "SHOW CREATE TABLE default.`FILE`", "SELECT 1 WHERE 'a' IN default.`FILE`",
+    ],
+)  # fmt: skip
+def test_a_reader_does_not_learn_which_files_there_are(embedded, files, sql):
+    there = ask(embedded, files, sql)
+    missing = ask(embedded, files, sql.replace("FILE", f"{files}/missing"))
+    assert there.headers["X-ClickHouse-Exception-Code"] == missing.headers["X-ClickHouse-Exception-Code"] == "497"
+    assert there.text.replace("secret", "missing") == missing.text
+
+
 @pytest.mark.parametrize("sql", ["SELECT query FROM processes", "SELECT 1 WHERE 'a' IN processes"])
 def test_a_reader_may_not_by_the_current_database(embedded, files, sql):
     answer = ask(embedded, files, sql, database="system")
