@@ -116,10 +116,10 @@ def leaves(wrapped: Callable[..., Any], producer: Any, args: tuple[Any, ...], kw
     state = _sending.get()
     if state is None or len(args) <= _DECLARE_POSITION or args[_HEADERS_POSITION] is not state.headers:
         return wrapped(*args, **kwargs)
-    producer.channel  # noqa: B018  (a property that connects)
-    retry, policy = args[_RETRY_POSITION:] if len(args) == _RETRY_POSITION + 2 else (False, None)
+    channel = producer.channel  # connects
     for entity in args[_DECLARE_POSITION] or ():
-        if getattr(entity, "can_cache_declaration", False):
+        if getattr(entity, "can_cache_declaration", False) and not _is_declared(entity, channel):
+            retry, policy = args[_RETRY_POSITION:] if len(args) == _RETRY_POSITION + 2 else (False, None)
             producer.maybe_declare(entity, retry=retry, **(policy or {}))
     with guard("the time of a publication could not be noted"):
         if state.dispatch is not None:
@@ -129,6 +129,12 @@ def leaves(wrapped: Callable[..., Any], producer: Any, args: tuple[Any, ...], kw
             if state.retried is not None:
                 state.retried.note_publication(state.carrier)
     return wrapped(*args, **kwargs)
+
+
+def _is_declared(entity: Any, channel: Any) -> bool:
+    """Tell what kombu's `maybe_declare` finds out first, at a hundredth of its cost."""
+    client = getattr(getattr(channel, "connection", None), "client", None)
+    return hash(entity) in getattr(client, "declared_entities", ())
 
 
 def _failed(state: _Sending, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import parts
 import pytest
 from celery import Celery, Task, chain, chord, group
+from celery.contrib.testing.worker import start_worker
 from celery.signals import after_task_publish
 from kombu import Exchange, Queue
 from kombu.common import Broadcast
@@ -512,3 +513,39 @@ def test_a_generator_may_wait_for_the_members_it_gave_before(redis_url, tmp_path
         assert (done.returncode, json.loads(done.stdout.splitlines()[-1])) == (0, [2]), done.stderr
     finally:
         worker.stop()
+
+
+# Where jobs run -----------------------------------------------------------------------------------------------------
+
+
+def test_a_given_context_is_kept_by_retries_and_callbacks(captured, app):
+    """A real worker in a thread; what it publishes itself has the job's own context beside the user's headers."""
+    given = {**GIVEN, "tenant": "acme"}
+    seen = {}
+
+    @app.task(bind=True, name="again", shared=False, max_retries=2)
+    def again(self):
+        seen["again", self.request.retries] = dict(self.request.headers)
+        if self.request.retries < 2:
+            raise self.retry(countdown=0)
+
+    @app.task(bind=True, name="callback", shared=False)
+    def callback(self):
+        seen["callback", 0] = dict(self.request.headers)
+
+    with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=60):
+        again.apply_async(headers=given, link=callback.si().set(headers=given))
+        parts.wait_until(lambda: ("callback", 0) in seen, seconds=60)
+        parts.wait_until(lambda: len(captured.executions) == 4, seconds=60)
+    assert [{key: headers[key] for key in given} for headers in seen.values()] == [given] * 4
+    first, second = sorted(captured.dispatches, key=lambda s: s.start_time)
+    assert parent_of(first) == TRACEPARENT
+    runs = sorted(captured.executions, key=lambda s: s.start_time)
+    assert [(s.attributes["otjobs.job.attempt"], s.attributes["otjobs.job.outcome"]) for s in runs] == [
+        (1, "retry"),
+        (2, "retry"),
+        (3, "success"),
+        (1, "success"),
+    ]
+    assert {s.parent.span_id for s in runs[:3]} == {first.context.span_id}
+    assert (second.parent.span_id, runs[3].parent.span_id) == (runs[2].context.span_id, second.context.span_id)
