@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from otjobs import attributes as a
+from otjobs import given
 from otjobs import job as jobs
 from otjobs.errors import guard
 from otjobs.inherit import Composite, composite_in, dispatcher_in, with_composite
-from otjobs.providers import tracer
-from otjobs.wire import record_error
+from otjobs.providers import start_span
+from otjobs.wire import error_of, record_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,16 +40,14 @@ def composite(
             dispatches it.
         context: the context to dispatch it in, the current one by default.
     """
-    context = otel_context.get_current() if context is None else context
-    outer = composite_in(context)
-    root = outer is None and dispatcher_in(context) is None  # of composites in each other the outermost counts
-    found = Composite(group_id, roots if root else None, outer)
-    began_at, name, surrounding, span = jobs.now(), f"dispatch {kind}", context, None
-    if not trace.get_current_span(context).get_span_context().is_valid:
-        with guard("the span around a composite could not be started"):
-            span = _start(name, context, began_at)
-            context = trace.set_span_in_context(span, context)
-    token = otel_context.attach(with_composite(context, found))
+    around = _Around()
+    with guard("a composite could not be traced"):
+        around.begin(
+            given.text(kind, "kind") or "group",
+            given.text(group_id, "group_id"),
+            given.count(roots, "roots", least=0),
+            otel_context.get_current() if context is None else context,
+        )
     failure: BaseException | None = None
     try:
         yield
@@ -56,17 +55,54 @@ def composite(
         failure = error
         raise
     finally:
-        otel_context.detach(token)
+        around.end(failure)
+
+
+class _Around:
+    """What is around the members of a composite while they are dispatched."""
+
+    def __init__(self) -> None:
+        self._token: Any = None
+        self._found: Composite | None = None
+        self._span: Span | None = None
+
+    def begin(self, kind: str, group_id: str, roots: int | None, context: Context) -> None:
+        """Make the composite current."""
+        outer = composite_in(context)
+        # Of composites in each other the outermost counts.
+        self._root = outer is None and dispatcher_in(context) is None
+        self._roots, self._surrounding = roots or 0, context
+        self._began_at, self._name = jobs.now(), f"dispatch {kind}"
+        found = Composite(group_id, roots if self._root else None, outer)
+        if not trace.get_current_span(context).get_span_context().is_valid:
+            self._span = self._start()
+            context = trace.set_span_in_context(self._span, context)
+        self._token = otel_context.attach(with_composite(context, found))
+        self._found = found
+
+    def end(self, failure: BaseException | None) -> None:
+        """End it, with what the block raised."""
+        if self._found is None:
+            return
+        otel_context.detach(self._token)
         with guard("the span around a composite could not be ended"):
-            if span is None and root and found.published != (roots or 0):
-                span = _start(name, surrounding, began_at)
-            if span is not None:
-                if root:
-                    span.set_attribute(a.WORKFLOW_ROOTS, found.published)
-                if failure is not None:
-                    record_error(span, type(failure).__name__, failure, expected=False)
-                span.end(max(jobs.now(), began_at))
+            published = self._found.published
+            if self._span is None and self._root and published != self._roots:
+                self._span = self._start()
+            if self._span is None:
+                return
+            if self._root:
+                self._span.set_attribute(a.WORKFLOW_ROOTS, published)
+            error, reason = error_of(failure)
+            if error is not None:
+                record_error(self._span, reason, error, expected=False)
+            self._span.end(max(jobs.now(), self._began_at))
 
-
-def _start(name: str, context: Context, began_at: int) -> Span:
-    return tracer().start_span(name, context=context, kind=SpanKind.INTERNAL, start_time=began_at)
+    def _start(self) -> Span:
+        return start_span(
+            self._name,
+            context=self._surrounding,
+            kind=SpanKind.INTERNAL,
+            attributes={},
+            start_time=self._began_at,
+        )

@@ -182,7 +182,7 @@ class Execution:
             self.error, reason = error_of(error)
             self.error_type = given.text(error_type, "error_type") or reason
 
-    def limit_attempts(self, most: int) -> None:
+    def limit_attempts(self, most: int | None) -> None:
         """Say how many attempts the job may have, where that is known only now."""
         with guard("the limit of a job's attempts could not be noted"):
             limit = given.count(most, "max_attempts")

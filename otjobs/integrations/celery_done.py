@@ -24,7 +24,7 @@ from otjobs.config import settings
 from otjobs.errors import guard
 from otjobs.inherit import Passage, with_execution
 from otjobs.integrations import celery_execute, celery_outcome, celery_replace, celery_told
-from otjobs.integrations.celery_message import HEADER, RECEIVED, W3C, WAITING
+from otjobs.integrations.celery_message import HEADER, RECEIVED, WAITING, beside_carrier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 EXPORT_SECONDS: Final = 10.0
 """The OTLP exporters' timeout."""
 MOST: Final = 2048
-_CARRIED: Final = (HEADER, RECEIVED, WAITING, *W3C, "retries", "eta", "expires", "group")
+_CARRIED: Final = (HEADER, RECEIVED, WAITING, "retries", "eta", "expires", "group")
 
 _done: dict[int, deque[_Done]] = {}
 
@@ -42,7 +42,7 @@ class _Done:
 
     def __init__(self, request: Any, ending: celery_outcome.Ending, *, stops: bool, retry_ready_at: int | None) -> None:
         known = request.request_dict
-        self.headers = {key: known[key] for key in _CARRIED if key in known}
+        self.headers = {key: known[key] for key in (*_CARRIED, *beside_carrier()) if key in known}
         self.name, self.id, self.hostname = request.task.name, request.id, request.hostname
         self.delivery_info = request.delivery_info
         self.started_at = int(request.time_start * 1e9)

@@ -26,7 +26,8 @@ from otjobs.integrations.celery_message import (
     PASSING,
     RECEIVED,
     SYSTEM,
-    W3C,
+    attempts,
+    beside_carrier,
     header,
     max_attempts,
     timestamp,
@@ -54,10 +55,10 @@ def read(request: Any, task_name: str, job_id: str, *, worker: str = "", app: An
     carrier = decode(header(request, HEADER))
     if not carrier.known:
         # A foreign trace goes on; its carrier knows nothing of attempts.
-        carrier = decode({k: v for k in W3C if (v := header(request, k)) is not None} or None)
+        carrier = decode({k: v for k in beside_carrier() if (v := header(request, k)) is not None} or None)
         carrier.known = False
     delivery = getattr(request, "delivery_info", None) or {}
-    attempt = int(header(request, "retries") or 0) + 1
+    attempt = attempts(header(request, "retries") or 0) or 1
     received = header(request, RECEIVED)
     known: dict[str, Any] = {
         "system": SYSTEM,
@@ -199,7 +200,7 @@ def retry(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs:
         running = task.request.__dict__.get(_RUNNING)
         if running is not None and limit is not None:
             for execution in running.executions:
-                execution.limit_attempts(int(limit) + 1)
+                execution.limit_attempts(attempts(limit))
         if run is not None:
             given = kwargs.get("exc", args[_EXC_POSITION] if len(args) > _EXC_POSITION else None)
             run.cause = given if isinstance(given, BaseException) else None

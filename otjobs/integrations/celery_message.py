@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import baggage, trace
 
-from otjobs import propagation
+from otjobs import given as counted
+from otjobs import propagation, times
 from otjobs.carrier import decode, parse_traceparent
 
 if TYPE_CHECKING:
@@ -21,7 +23,13 @@ RECEIVED: Final = "otjobs_received_at"
 WAITING: Final = "otjobs_waiting"
 """The carriers of the replaced jobs that go on after this message, by job id."""
 W3C: Final = ("traceparent", "tracestate", "baggage")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ZONED_FROM, _ZONED_TO = 1900, 2400
+"""Years in which a zone may tell; times far beyond them are moved to the edge in any zone."""
+
+
+def beside_carrier() -> tuple[str, ...]:
+    """Return the headers that stand beside the carrier: the W3C ones, and those of the application's propagators."""
+    return (*W3C, *(propagation.fields() - set(W3C))) if propagation.others() else W3C
 
 
 def put(headers: dict[str, Any], carrier: dict[str, str], old: object = None, *, name: str = HEADER) -> None:
@@ -35,7 +43,7 @@ def put(headers: dict[str, Any], carrier: dict[str, str], old: object = None, *,
     """
     headers[name] = carrier
     before = old if isinstance(old, dict) else {}
-    beside = (*W3C, *propagation.fields()) if propagation.others() else W3C
+    beside = beside_carrier()
     given = {key for key in beside if key in headers and headers[key] != before.get(key)}
     if "traceparent" in given:
         given.add("tracestate")  # ours would not belong to it
@@ -60,7 +68,7 @@ def given_context(headers: object, context: Context) -> Context:
     given = parse_traceparent(headers["traceparent"], headers.get("tracestate"))
     if given is None:
         return context
-    carrier = decode({key: headers[key] for key in W3C if key in headers})
+    carrier = decode({key: headers[key] for key in beside_carrier() if key in headers})
     if not baggage.get_all(context):
         for key, value in baggage.get_all(carrier.context).items():
             context = baggage.set_baggage(key, value, context)
@@ -92,7 +100,15 @@ def max_attempts(task: Any) -> int | None:
     own = getattr(task, "retry_kwargs", None)  # of `autoretry_for`
     if isinstance(own, dict):
         retries = own.get("max_retries", retries)
-    return None if retries is None else int(retries) + 1
+    return attempts(retries)
+
+
+def attempts(retries: Any) -> int | None:
+    """Return how many attempts that many retries allow, None for no limit."""
+    if isinstance(retries, float) and math.isinf(retries):
+        return None
+    found = counted.count(retries, "max_retries", least=0)
+    return None if found is None else found + 1
 
 
 def timestamp(value: Any, app: Any) -> int | None:
@@ -100,18 +116,18 @@ def timestamp(value: Any, app: Any) -> int | None:
 
     A time without zone is the given application's, as Celery reads it; UTC where that is not known.
     """
-    if value is None:
-        return None
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
             return None
     if isinstance(value, datetime):
-        if value.tzinfo is None:
+        if value.tzinfo is None and _ZONED_FROM <= value.year <= _ZONED_TO:
             from celery.utils.time import make_aware
 
             value = make_aware(value, UTC if app is None else app.timezone)
-        span: timedelta = value - _EPOCH
-        return ((span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds) * 1000
-    return int(value * 1e9) if isinstance(value, (int, float)) else None
+    elif isinstance(value, (int, float)):
+        value = float(value) * 1e9
+    else:
+        return None
+    return times.deadline(value, "the ETA or expiry of a Celery message")
