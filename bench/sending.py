@@ -63,9 +63,10 @@ def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--quick", action="store_true", help="fewer rounds, for CI")
     options.add_argument("--rate", type=float, nargs="*", default=[5.0, 50.0, 500.0], help="jobs a second")
-    options.add_argument("--seconds", type=float, default=20.0)
+    options.add_argument("--seconds", type=float, help="of each run; 20, or 8 with --quick")
     options.add_argument("--endpoint", default="", help=argparse.SUPPRESS)
     given = options.parse_args()
+    given.seconds = given.seconds or (8.0 if given.quick else 20.0)
     if given.endpoint:
         run_one(given.endpoint, given.rate[0], given.seconds)
         return

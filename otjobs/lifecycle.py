@@ -11,7 +11,9 @@ from __future__ import annotations
 import atexit
 import logging
 import math
+import mmap
 import os
+import struct
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +33,33 @@ _LONGEST: Final = 1e6
 """Seconds: what a lock can still wait for."""
 _JUST: Final = 10.0
 """For this many seconds after a flush that the collector did not take, an end of the process does not try again."""
+_AWAY: Final = 30.0
+"""For this many seconds after a process that ended waited in vain, the ends of its relatives wait only a moment."""
+_MOMENT: Final = 0.5
+"""Seconds in which a collector that is there again takes what is left."""
+
+
+class _Family:
+    """What this process, its parent and its children know together, in memory that forks share.
+
+    A pool that replaces its children after each job would otherwise wait out the whole bound for each of them.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 8)
+
+    @property
+    def waited_in_vain(self) -> bool:
+        """Tell whether the end of one of them has just waited for the collector in vain."""
+        (at,) = struct.unpack_from("d", self._memory)
+        return bool(at) and 0 <= time.monotonic() - at < _AWAY
+
+    def note(self) -> None:
+        """Note that the end of one of them waited in vain."""
+        struct.pack_into("d", self._memory, 0, time.monotonic())
+
+
+_family = _Family()
 
 
 class _Drops:
@@ -84,6 +113,14 @@ def flush(timeout: float | None = None) -> bool:
     return ended and result == [True] and _drops.spans == dropped
 
 
+def flush_last() -> None:
+    """Send what is left in a process that is about to end; briefly where one of its relatives has waited in vain."""
+    briefly = _family.waited_in_vain
+    seconds = settings().flush_seconds
+    if not flush(min(seconds, _MOMENT) if briefly else seconds) and not briefly:
+        _family.note()
+
+
 def finish() -> None:
     """Send the last spans of a process that ends, within the flush bound; log how many it could not hand over.
 
@@ -93,7 +130,7 @@ def finish() -> None:
     with guard("the last spans could not be sent"):
         # A flush that has just failed at the worker's shutdown is not waited for a second time.
         if not _drops.gave_up:
-            flush()
+            flush_last()
         waiting = 0
         if _drops.gave_up:
             _stop_batches(0.1)

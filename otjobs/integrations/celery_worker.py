@@ -62,4 +62,4 @@ def shutdown(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs:
         with guard("the worker's last spans could not be sent"):
             if os.getpid() == pid:
                 celery_observe.unfinished()
-                lifecycle.flush()
+                lifecycle.flush_last()

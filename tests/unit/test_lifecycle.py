@@ -53,6 +53,7 @@ def settings(monkeypatch):
 def provided(settings, monkeypatch):
     """A provider in use with that exporter, and its batch."""
     monkeypatch.setattr(lifecycle, "_drops", lifecycle._Drops())
+    monkeypatch.setattr(lifecycle, "_family", lifecycle._Family())
     made = []
 
     def make(**options):

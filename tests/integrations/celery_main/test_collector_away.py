@@ -92,6 +92,22 @@ def test_a_worker_and_its_children_end_within_the_bound(yard, url):
     assert lost(worker.output(100_000)) == 6
 
 
+def test_children_that_are_replaced_after_each_job_wait_out_the_bound_only_once(yard, collector):
+    with away("hangs", HTTP, collector) as url:
+        worker = yard.worker(
+            "--max-tasks-per-child",
+            "1",
+            concurrency=1,
+            OTEL_EXPORTER_OTLP_ENDPOINT=url,
+            **{**SHORT_FLUSH, "OTEL_PYTHON_OTJOBS_FLUSH_SECONDS": "15"},
+        )
+        for _ in range(8):
+            yard.app.send_task("yard.quick", queue=yard.queue)
+        yard.wait_for("ended", 8, seconds=BOUND)  # two minutes, if each of them waited
+        stop(worker, seconds=BOUND)
+        assert lost(worker.output(100_000)) == 8
+
+
 def test_a_producer_ends_within_the_bound(yard, url):
     producer = yard.produce(
         "import time\nbegun = time.time()\nfor _ in range(7): quick.apply_async()\nlog('published', seconds=time.time() - begun)",

@@ -33,7 +33,9 @@ if os.environ.get("YARD_SABOTAGE"):  # every hook of the tracing fails: what doe
         raise RuntimeError("sabotaged")
 
     spans.Execution.__init__ = spans.Dispatch.__init__ = broken
-    spans.ended_elsewhere = lifecycle.flush = celery_observe._report = celery_execute.read = broken
+    spans.ended_elsewhere = lifecycle.flush = lifecycle.flush_last = celery_observe._report = celery_execute.read = (
+        broken
+    )
 
 
 if os.environ.get("YARD_TRACE_IDS"):  # as docs/howto/celery-workers.md shows it
