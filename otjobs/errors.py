@@ -7,8 +7,10 @@
     ├── MissingExtraError       an optional library is not installed; names the extra
     ├── StoreError
     │   ├── StoreUnreachableError   nobody answers at the given address
+    │   ├── AccountError            the database refused the name or the password
     │   ├── NewerSchemaError        the database was migrated by a newer otjobs
     │   └── QueryError              the database refused a statement
+    │       └── RightsError             the account may not do it
     └── ServerError
         ├── PortInUseError          another process listens there
         └── FolderInUseError        another process holds the data folder
@@ -57,12 +59,20 @@ class StoreUnreachableError(StoreError):
     """Nobody answers at the given database address."""
 
 
+class AccountError(StoreError):
+    """The database refused the name or the password of the account."""
+
+
 class NewerSchemaError(StoreError):
     """The database was migrated by a newer otjobs than this one."""
 
 
 class QueryError(StoreError):
     """The database refused a statement."""
+
+
+class RightsError(QueryError):
+    """The account may not do that."""
 
 
 class ServerError(OtjobsError):

@@ -31,6 +31,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Tell once of each missing part, how to get it, and how many tests wait for it, instead of every place of a skip."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for_parts = [report for report in skipped if parts.missing_part(report)]
+    terminalreporter.stats["skipped"] = [report for report in skipped if report not in for_parts]
+    try:
+        return (yield)
+    finally:
+        terminalreporter.stats["skipped"] = skipped
+        for line in parts.missing_lines(for_parts):
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Redis server's URL."""

@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -103,6 +104,21 @@ def missing(part: str, why: str) -> NoReturn:
     if required(part):
         pytest.fail(f"{part} is required here (OTJOBS_TEST_REQUIRE) but {why}", pytrace=False)
     pytest.skip(f"{part}: {why}")
+
+
+def missing_part(report) -> str:
+    """Return `part: why` of a test that `missing` skipped, '' of any other."""
+    if not isinstance(report.longrepr, tuple):
+        return ""
+    text = str(report.longrepr[2]).removeprefix("Skipped: ")
+    return text if text.partition(":")[0] in PARTS else ""
+
+
+def missing_lines(reports) -> Iterator[str]:
+    """Yield one line for each part that the skipped tests of these reports wait for."""
+    counts = Counter(missing_part(report) for report in reports)
+    for text, count in sorted(counts.items()):
+        yield f"MISSING {text} ({count} test{'' if count == 1 else 's'} skipped)"
 
 
 def require(part: str) -> None:

@@ -9,15 +9,17 @@ import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import click
 
 from otjobs._version import __version__
 from otjobs.cli.screen import say
-from otjobs.errors import OtjobsError, StoreError
+from otjobs.errors import OtjobsError, RightsError, StoreError
 from otjobs.store import connect
+from otjobs.store.address import read
 from otjobs.store.migrate import refuse_newer
+from otjobs.store.text import statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,13 +88,14 @@ def opened(*, needs_schema: bool = True) -> Iterator[Store]:
         StoreError: nobody answers, or there is nothing of otjobs in it yet.
     """
     address = url()
-    folder = Path(unquote(urlsplit(address).path))
+    folder = Path(unquote(read(address).path))
     if needs_schema and address.startswith("chdb:") and not folder.is_dir():
         raise StoreError(f"there is no folder {folder}; make one with: otjobs up --data {folder}")
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # our errors say it
     store = connect(address)
     try:
         if needs_schema and not store.has_table("jobs"):
+            _refuse_without_rights(store)
             raise StoreError(
                 f"the database {store.database} at {store.url} has no tables of otjobs yet; "
                 "make them with: otjobs migrate"
@@ -102,6 +105,16 @@ def opened(*, needs_schema: bool = True) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def _refuse_without_rights(store: Store) -> None:
+    """Raise where the tables are there and the account sees none of them."""
+    try:
+        store.query(statement("store", "jobs_there"))
+    except RightsError:
+        raise
+    except StoreError:
+        return
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
+from otjobs.cli import endpoint
 from otjobs.cli.app import json_option, opened, url_option
 from otjobs.cli.screen import Column, Screen, say_document
 from otjobs.cli.values import duration
-from otjobs.errors import OtjobsError
+from otjobs.errors import OtjobsError, RightsError, StoreError
 from otjobs.store.cluster import shards
 from otjobs.store.lease import LEASE_SECONDS, holder
 from otjobs.store.migrate import applied, migrations
 from otjobs.store.rebuild import TABLES, Run, leftovers, unfinished
+from otjobs.store.text import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = (Column("check", "CHECK"), Column("verdict", "RESULT"), Column("found", "FOUND"), Column("next", "NEXT"))
 _STALE_SECONDS = 600
-_NO_ENDPOINT = "export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
 
 
 @click.command()
@@ -34,13 +32,14 @@ _NO_ENDPOINT = "export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 OTEL_EX
 def doctor(as_json: bool) -> None:
     """Check the way from a service to its figures.
 
-    Looks at the database, its schema, the spans in it and how old the newest is, a rebuild that was interrupted, and at
-    the OTLP endpoint that a service started from this shell would use. Exit status 1 if something is broken.
+    Looks at the database, its schema, whether it takes rows, the spans in it and how old the newest is, a rebuild that
+    was interrupted, and whether the OTLP endpoint that a service started from this shell would use takes spans. Exit
+    status 1 if something is broken.
 
     Example:
       otjobs doctor --url http://127.0.0.1:8123/otjobs
     """
-    rows = [_row(*check) for check in (*_database(), _endpoint())]
+    rows = [_row(*check) for check in (*_database(), ("endpoint", *endpoint.check()))]
     if as_json:
         say_document(rows)
     else:
@@ -62,6 +61,18 @@ def _database() -> Iterator[tuple[str, ...]]:
         yield "database", "broken", str(error), "otjobs up, or set OTJOBS_URL"
 
 
+def _inserts(store: Store) -> tuple[str, ...]:
+    """Tell whether the database takes rows: it writes one into its settings that nobody reads."""
+    try:
+        store.command(statement("store", "probe_insert"))
+    except RightsError:
+        found = "not tried: this account may not insert, so nothing is known of the collector's"
+        return "inserts", "check", found, "otjobs doctor --url with the account that migrates"
+    except StoreError as error:
+        return "inserts", "broken", str(error), "free disk space, or whatever the message names; spans wait meanwhile"
+    return "inserts", "ok", "a row was taken"
+
+
 def _schema(store: Store) -> Iterator[tuple[str, ...]]:
     have, known = max(applied(store), default=0), migrations()[-1][0]
     if have < known:
@@ -71,10 +82,13 @@ def _schema(store: Store) -> Iterator[tuple[str, ...]]:
     else:
         yield "schema", "ok", f"version {have}"
     if store.has_table("otel_traces"):
+        if not store.has_table("otjobs_settings"):  # it is there, and not for this account
+            yield _inserts(store)
         yield from _spans(store)
     if store.has_table("otjobs_settings"):
         with shards(store) as databases:
             for database in databases:
+                yield _inserts(database)
                 yield from _rebuilding(database)
 
 
@@ -107,25 +121,6 @@ def _to_finish(run: Run) -> str:
     days = f" --from {run.days[0]} --to {run.days[-1]}" if run.days else ""
     tables = "".join(f" --table {table}" for table in run.tables) if run.tables != list(TABLES) else ""
     return f"otjobs rebuild{days}{tables}"
-
-
-def _endpoint() -> tuple[str, ...]:
-    name = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-    endpoint = os.environ.get(name) or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    if not endpoint:
-        return "endpoint", "not set", "OTEL_EXPORTER_OTLP_ENDPOINT is not set in this shell", _NO_ENDPOINT
-    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
-    try:
-        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 4317)
-        with socket.create_connection((parts.hostname or "127.0.0.1", port), timeout=3):
-            pass
-    except (OSError, ValueError) as error:
-        return "endpoint", "broken", f"nobody listens at {endpoint}: {error}", "otjobs up, or start the collector"
-    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-    if protocol != "http/protobuf":
-        found = f"{endpoint} answers; the protocol is {protocol or 'grpc by default'}"
-        return "endpoint", "check", found, "gRPC hangs forked workers: export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
-    return "endpoint", "ok", f"{endpoint} answers, http/protobuf"
 
 
 COMMANDS = (doctor,)

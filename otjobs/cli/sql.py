@@ -12,7 +12,7 @@ from otjobs.cli.app import opened, url_option
 from otjobs.cli.screen import Column, Screen, say, say_document, say_tabs
 from otjobs.errors import QueryError
 from otjobs.store import Result
-from otjobs.store.text import named_query, query_names, split
+from otjobs.store.text import named_query, query_names, statements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,8 @@ _ASKS: Final = re.compile(
     r"(\s|\(|--[^\n]*\n|/\*.*?\*/)*(SELECT|WITH|SHOW|DESC|DESCRIBE|EXPLAIN|EXISTS|CHECK|FROM)\b",
     re.IGNORECASE | re.DOTALL,
 )
+# What would hold for a session, and every statement has one of its own.
+_LASTS: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(SET|USE)\b", re.IGNORECASE | re.DOTALL)
 _FORMAT: Final = re.compile(r"\bFORMAT\s+\w+\s*;?\s*$", re.IGNORECASE)
 
 
@@ -50,8 +52,9 @@ def sql(
     """Run SQL, or a query that otjobs brings along.
 
     It runs in the otjobs database; the views are `jobs`, `attempts` and `workflows`. The statement is an argument
-    or comes from standard input; there may be several, each ending with a semicolon at the end of a line (json
-    takes one). Times are shown to the microsecond; toUnixTimestamp64Nano(...) has all digits.
+    or comes from standard input; there may be several, with a semicolon after each (json takes one). Each runs by
+    itself: settings belong into the statement (SETTINGS max_threads = 1), the database into --url. Times are shown to
+    the microsecond; toUnixTimestamp64Nano(...) has all digits.
 
     Example:
       otjobs sql "SELECT job_type, count() FROM jobs GROUP BY job_type"
@@ -73,11 +76,11 @@ def sql(
         with opened() as store:
             _print(store.named(named, **given), form)
         return
-    statements = _statements(statement)
-    if form == "json" and len(statements) > 1:
+    scripts = _statements(statement)
+    if form == "json" and len(scripts) > 1:
         raise click.UsageError("--format json takes one statement, because it prints one document")
     with opened(needs_schema=False) as store:
-        for number, text in enumerate(statements):
+        for number, text in enumerate(scripts):
             result = _run(store, text)
             if number and form == "table":
                 say()
@@ -85,6 +88,11 @@ def sql(
 
 
 def _run(store: Store, text: str) -> Result:
+    if lasting := _LASTS.match(text):
+        raise QueryError(
+            f"{lasting[1].upper()} would be forgotten before the next statement; write SETTINGS name = value at the "
+            "end of the statement, and the database into --url"
+        )
     if not _ASKS.match(text):
         store.command(text)
         return Result([], [])
@@ -101,7 +109,7 @@ def _statements(argument: str | None) -> list[str]:
             argument = sys.stdin.read()
         except UnicodeDecodeError as error:
             raise click.UsageError(f"standard input is no text: {error}") from error
-    found = split(argument)
+    found = statements(argument)
     if not found:
         raise click.UsageError("the statement is empty")
     return found

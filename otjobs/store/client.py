@@ -6,10 +6,18 @@ import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote
 
-from otjobs.errors import ConfigurationError, MissingExtraError, QueryError, StoreUnreachableError
+from otjobs.errors import (
+    AccountError,
+    ConfigurationError,
+    MissingExtraError,
+    QueryError,
+    RightsError,
+    StoreUnreachableError,
+)
 from otjobs.store import token
+from otjobs.store.address import public, read
 from otjobs.store.text import named_query, statement
 
 if TYPE_CHECKING:
@@ -50,6 +58,16 @@ _INSERT_SETTINGS: Final = {"max_partitions_per_insert_block": 0, "async_insert":
 # ALL_CONNECTION_TRIES_FAILED, and where ClickHouse tried.
 _NO_SHARD: Final = "Code: 279."
 _PLACE: Final = re.compile(r"\(([\w.\-\[\]:]+:\d+)[,)]")
+_CODE: Final = re.compile(r"\bCode: (\d+)\.")
+_WRAPPING: Final = re.compile(
+    r"^.*?(?:Code: \d+\. DB::Exception: )+|^Received ClickHouse exception, code: \d+, server response: "
+)
+_TRAILING: Final = re.compile(r"(?:\s*\((?:version [^()]*|for url [^()]*)\)|(?<=[.:]) \.(?= \())+")
+_WRONG_ACCOUNT: Final = frozenset(
+    {192, 193, 194, 516}
+)  # unknown user, wrong password, no password, authentication failed
+_NO_RIGHT: Final = frozenset({164, 497})  # read only, access denied
+_BAD_PARAMETER: Final = frozenset({27, 32, 457})
 FORM: Final = "http(s)://user:password@host:port/database or chdb:///folder"
 
 
@@ -73,7 +91,7 @@ class Store:
         self._address = url
         self._lock = threading.RLock()
         self.database = database
-        self.url = _public(url)
+        self.url = public(url)
         self.embedded = embedded
         self._use()
 
@@ -94,11 +112,7 @@ class Store:
         Raises:
             StoreUnreachableError: nobody answers there.
         """
-        parts = urlsplit(self._address)
-        account, at, here = parts.netloc.rpartition("@")
-        port = re.search(r":\d+$", here)
-        place = host if re.search(r":\d+$", host) or not port else host + port[0]
-        return connect(urlunsplit(parts._replace(netloc=f"{account}{at}{place}", path=f"/{database}")))
+        return connect(read(self._address).at(host, database))
 
     def exists(self) -> bool:
         """Tell whether the database is there at all."""
@@ -146,6 +160,9 @@ class Store:
         if unknown:
             known = ", ".join(sorted(found.types)) or "none"
             raise QueryError(f"query {name!r} has no parameter {', '.join(sorted(unknown))}; it has: {known}")
+        for key, value in params.items():
+            if value and (choices := found.choices(key)) and value not in choices:
+                raise QueryError(f"{key} of query {name!r} cannot be {value!r}; it is one of: {', '.join(choices)}")
         return self.query(found.sql, {**found.defaults, **params})
 
     def close(self) -> None:
@@ -163,9 +180,9 @@ class Store:
         except ClickHouseError as error:
             if _NO_SHARD in str(error):
                 raise StoreUnreachableError(_shard_away(error)) from error
-            raise QueryError(_first_line(error)) from error
+            raise _refused(error, self.url) from error
         except RuntimeError as error:  # chDB's own
-            raise QueryError(_first_line(error)) from error
+            raise QueryError(_said(error)) from error
 
 
 def connect(url: str) -> Store:
@@ -184,56 +201,74 @@ def connect(url: str) -> Store:
         from clickhouse_connect.driver.exceptions import ClickHouseError
     except ImportError:
         raise MissingExtraError("clickhouse-connect", "store") from None
-    parts = urlsplit(url)
+    try:
+        parts = read(url)
+        host, path = parts.host or "127.0.0.1", parts.path
+    except ValueError as error:
+        raise ConfigurationError(
+            f"cannot read the database address {public(url)!r}: {error}; it should be {FORM}"
+        ) from None
     common: dict[str, Any] = {"tz_mode": "aware"}
     if parts.scheme == "chdb":
-        if not parts.path.strip("/"):
-            raise ConfigurationError(f"{url!r} names no folder; it should look like chdb:///folder")
+        if parts.account:
+            raise ConfigurationError(f"{public(url)!r} names an account, and a folder has none: chdb:///folder")
+        if not path.strip("/"):
+            raise ConfigurationError(f"{public(url)!r} names no folder; it should look like chdb:///folder")
         try:
             import chdb  # noqa: F401
         except ImportError:
             raise MissingExtraError("chdb", "embedded") from None
-        options = {"interface": "chdb", "path": unquote(parts.path), **common}
+        options = {"interface": "chdb", "path": unquote(path), **common}
         database = DATABASE
     elif parts.scheme in ("http", "https"):
-        database = unquote(parts.path.strip("/")) or DATABASE
+        database = unquote(path.strip("/")) or DATABASE
         try:
             port = parts.port or (8443 if parts.scheme == "https" else 8123)
         except ValueError:
-            raise ConfigurationError(f"the port of {_public(url)!r} is no number") from None
-        host = parts.hostname or "127.0.0.1"
+            raise ConfigurationError(f"the port of {public(url)!r} is no number") from None
         # This user's own embedded server: its commands may write.
-        own_token = token.known(port) if not parts.username and host in _THIS_MACHINE else ""
+        own_token = token.known(port) if not parts.user and host in _THIS_MACHINE else ""
         options = {
             "interface": parts.scheme,
             "host": host,
             "port": port,
-            "username": unquote(parts.username) if parts.username else token.OWNER if own_token else "default",
-            "password": unquote(parts.password or "") or own_token,
+            "username": parts.user or (token.OWNER if own_token else "default"),
+            "password": parts.password or own_token,
             "autogenerate_session_id": False,
             **common,
         }
     else:
-        raise ConfigurationError(f"cannot read the database address {_public(url)!r}; it should be {FORM}")
+        raise ConfigurationError(f"cannot read the database address {public(url)!r}; it should be {FORM}")
     if not _IDENTIFIER.fullmatch(database):
         raise ConfigurationError(f"{database!r} is no database name; use letters, digits and _")
     try:
         client = clickhouse_connect.get_client(**options)
-    except ClickHouseError as error:
-        raise StoreUnreachableError(_unreachable(url, error)) from error
-    except RuntimeError as error:
+    except (ClickHouseError, RuntimeError) as error:
+        if _CODE.search(str(error)):  # somebody answers
+            raise _refused(error, public(url)) from error
         raise StoreUnreachableError(_unreachable(url, error)) from error
     return Store(client, database, url, embedded=parts.scheme == "chdb")
 
 
-def _public(url: str) -> str:
-    """Return the address without its password."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
+def _refused(error: BaseException, url: str) -> QueryError | AccountError:
+    """Return the error that names what ClickHouse refused, and the way out."""
+    text = _said(error)
+    found = _CODE.search(str(error))
+    code = int(found[1]) if found else 0
+    if code in _WRONG_ACCOUNT:
+        return AccountError(f"the account of {url} is refused: {text}; write it as {FORM}, in --url or OTJOBS_URL")
+    if code in _NO_RIGHT:
+        return RightsError(f"{text}; use an account that may, in --url or OTJOBS_URL")
+    if code in _BAD_PARAMETER and "query parameter" in text:
+        return QueryError(f"{text}; what each parameter takes: otjobs sql --list")
+    return QueryError(text)
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.split("\n")[0][:2000] if text else type(error).__name__
+def _said(error: BaseException) -> str:
+    """Return what ClickHouse itself said, without what its client and its HTTP port put around it."""
+    lines = str(error).strip().split("\n")
+    text = _WRAPPING.sub("", next((line for line in lines if "DB::Exception" in line), lines[0]))
+    return _TRAILING.sub("", text)[:2000] or type(error).__name__
 
 
 def _shard_away(error: BaseException) -> str:
@@ -246,8 +281,8 @@ def _shard_away(error: BaseException) -> str:
 
 def _unreachable(url: str, error: BaseException) -> str:
     if url.startswith("chdb:"):
-        return f"cannot open {url}: {_first_line(error)}; if `otjobs up` holds the folder, ask its SQL port instead"
-    return f"no database answers at {_public(url)}: {_reason(error)}; start one with `otjobs up`, or set OTJOBS_URL"
+        return f"cannot open {public(url)}: {_said(error)}; if `otjobs up` holds the folder, ask its SQL port instead"
+    return f"no database answers at {public(url)}: {_reason(error)}; start one with `otjobs up`, or set OTJOBS_URL"
 
 
 def _reason(error: BaseException) -> str:
@@ -257,4 +292,4 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
-    return _first_line(error)
+    return _said(error)

@@ -25,7 +25,9 @@ PASSWORDS: Final = {
 
 _ACCOUNT: Final = re.compile(r"^-- account (\w+)(?: \([^)]*\))?: (.+)$", re.MULTILINE)
 _PROFILE: Final = re.compile(r"CREATE SETTINGS PROFILE OR REPLACE \w+ SETTINGS (.+)", re.DOTALL)
-_SETTING: Final = re.compile(r"(\w+)(?: = '?(\w+)'?)?( CHANGEABLE_IN_READONLY)?(?:,\s*|$)")
+_SETTING: Final = re.compile(
+    r"(\w+)(?: = '?(\w+)'?)?(?: MIN (\w+))?(?: MAX (\w+))?( CHANGEABLE_IN_READONLY)?(?:,\s*|$)"
+)
 _GRANT: Final = re.compile(r"(GRANT .+) TO \w+")
 
 
@@ -83,9 +85,17 @@ def _parts() -> Iterator[tuple[str, str, str]]:
         yield found[at], found[at + 1], found[at + 2]
 
 
-def _settings(part: str) -> list[tuple[str, str, bool]]:
+def _settings(part: str) -> list[tuple[str, str, str]]:
+    """Return the name and value of each setting of a profile, and what bounds it, as elements of the file."""
     profile = next((match for sql in split(part) if (match := _PROFILE.search(sql))), None)
-    return [(name, value, bool(free)) for name, value, free in _SETTING.findall(profile[1])] if profile else []
+    return [
+        (name, value, _bound("min", least) + _bound("max", most) + ("<changeable_in_readonly/>" if free else ""))
+        for name, value, least, most, free in (_SETTING.findall(profile[1]) if profile else [])
+    ]
+
+
+def _bound(name: str, value: str) -> str:
+    return f"<{name}>{value}</{name}>" if value else ""
 
 
 def _grants(part: str, databases: Sequence[str]) -> list[str]:
@@ -103,9 +113,9 @@ def _profile(role: str, part: str) -> str:
     if not settings:
         return ""
     lines = [f"            <{name}>{value}</{name}>" for name, value, _ in settings if value]
-    free = [f"                <{n}><changeable_in_readonly/></{n}>" for n, _, changeable in settings if changeable]
-    if free:
-        lines += ["            <constraints>", *free, "            </constraints>"]
+    bounds = [f"                <{name}>{bound}</{name}>" for name, _, bound in settings if bound]
+    if bounds:
+        lines += ["            <constraints>", *bounds, "            </constraints>"]
     return "\n".join((f"        <otjobs_{role}>", *lines, f"        </otjobs_{role}>"))
 
 

@@ -12,6 +12,11 @@ from otjobs.errors import QueryError
 _PARAMETER: Final = re.compile(r"^-- param (\w+) (\S+) = (.*?)(?: -- (.*))?$", re.MULTILINE)
 
 _HEADER: Final = re.compile(r"\A(--[^\n]*\n)+")
+# Quotes, comments, heredocs, and the semicolons that stand outside of them.
+_TOKEN: Final = re.compile(
+    r"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`\\]|\\.)*`|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|;""",
+    re.DOTALL,
+)
 _INCLUDE: Final = re.compile(r"\{include (\w+)(?: (\w+)=([^{}]+))?\}")
 
 
@@ -43,6 +48,17 @@ def split(script: str) -> list[str]:
     return [part.strip() for part in parts if re.sub(r"--[^\n]*", "", part).strip()]
 
 
+def statements(script: str) -> list[str]:
+    """Return the statements of a script: a semicolon ends one, but not inside quotes or comments."""
+    found, start = [], 0
+    for token in _TOKEN.finditer(script):
+        if token[0] == ";":
+            found.append(script[start : token.start()])
+            start = token.end()
+    found.append(script[start:])
+    return [text.strip() for text in found if re.sub(r"--[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL).strip()]
+
+
 @dataclass(frozen=True, slots=True)
 class NamedQuery:
     """A query of `otjobs/sql/queries`: what it answers, its parameters' types, defaults and meanings, its text."""
@@ -53,6 +69,11 @@ class NamedQuery:
     defaults: dict[str, str]
     meanings: dict[str, str]
     sql: str
+
+    def choices(self, name: str) -> list[str]:
+        """Return the values that a parameter may have, none where it takes any: its meaning begins with `one of`."""
+        listed = self.meanings[name].removeprefix("one of ")
+        return listed.split(", ") if listed != self.meanings[name] else []
 
 
 def query_names() -> list[str]:

@@ -248,6 +248,7 @@ def test_nothing_found_is_said_and_is_an_empty_document(embedded_url):
         ("sql", "SELECT 1", "--param", "a=b"),
         ("sql", "--named", "jobs", "--param", "ab"),
         ("sql", "SELECT 1;\nSELECT 2;\n", "--json"),
+        ("sql", "SELECT 1; SELECT 2", "--json"),
         ("up", "--http-port", "70000"),
     ],
 )

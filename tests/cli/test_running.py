@@ -76,6 +76,7 @@ def test_up_says_how_to_use_it_and_stops_on_ctrl_c(up, tmp_path):
     assert {name: row["verdict"] for name, row in checks.items()} == {
         "database": "ok",
         "schema": "ok",
+        "inserts": "ok",
         "spans": "none yet",
         "endpoint": "not set",
     }
@@ -193,9 +194,8 @@ def test_doctor_names_what_is_broken(embedded_url):
         ("database", "broken"),
         ("endpoint", "broken"),
     ]
-    old = json.loads(
-        run("doctor", "--json", url=embedded_url, env={"OTEL_EXPORTER_OTLP_ENDPOINT": _listening(embedded_url)}).out
-    )
+    at = {"OTEL_EXPORTER_OTLP_ENDPOINT": _listening(embedded_url)}
+    old = json.loads(run("doctor", "--json", url=embedded_url, env=at).out)
     assert {row["check"]: row["verdict"] for row in old}["spans"] == "stale"
     assert {row["check"]: row["verdict"] for row in old}["endpoint"] == "check"  # no protocol: gRPC
 

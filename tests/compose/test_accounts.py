@@ -9,7 +9,7 @@ from compose_project import SECRETS
 from panel_history import History
 from panels import OVERVIEW, TRACE, alert_rules, alert_sql, panels, run_panel
 
-from otjobs.errors import QueryError, StoreUnreachableError
+from otjobs.errors import AccountError, QueryError
 from otjobs.store import connect
 
 pytestmark = pytest.mark.clickhouse
@@ -117,5 +117,5 @@ def test_nobody_gets_in_with_another_password(server, account, password):
     if password == SECRETS[f"OTJOBS_{account.upper()}_PASSWORD"]:
         connect(f"http://otjobs_{account}:{password}@127.0.0.1:{server.http_port}/otjobs").close()
         return
-    with pytest.raises(StoreUnreachableError, match="Authentication failed"):
+    with pytest.raises(AccountError, match="Authentication failed"):
         connect(f"http://otjobs_{account}:{password}@127.0.0.1:{server.http_port}/otjobs")

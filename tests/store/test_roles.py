@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from jobs_of import midnight, workflow
 
 from otjobs.cli.app import cli
-from otjobs.errors import QueryError, StoreUnreachableError
+from otjobs.errors import AccountError, QueryError
 from otjobs.store import connect
 from otjobs.store.migrate import migrate
 from otjobs.store.roles import PASSWORDS, grant, users_xml
@@ -76,7 +76,7 @@ def accounts(request, tmp_path_factory):
 
 def test_old_passwords_are_of_no_use(accounts):
     url = re.sub(r"//[^@]*@", "//otjobs_reader:old@", accounts["owner"].url)
-    with pytest.raises(StoreUnreachableError, match="Authentication failed"):
+    with pytest.raises(AccountError, match="Authentication failed"):
         connect(url)
 
 
@@ -115,6 +115,44 @@ def test_the_reader_reads_every_view_and_nothing_else(accounts):
     assert reader.query("SELECT 1 SETTINGS max_execution_time = 7").rows == [(1,)]
     filters = "additional_table_filters = {'jobs': 'job_type = \\'mail\\''}"
     assert reader.query(f"SELECT DISTINCT job_type FROM jobs SETTINGS {filters}").rows == [("mail",)]
+
+
+@pytest.mark.parametrize("seconds", ["0", "121", "1000000000", "0.5", "-1"])
+def test_the_reader_cannot_lift_its_time_limit(accounts, seconds):
+    for sql in (
+        f"SELECT 1 SETTINGS max_execution_time = {seconds}",
+        f"SELECT * FROM jobs SETTINGS max_execution_time = {seconds}",
+    ):
+        with pytest.raises(QueryError, match="max_execution_time|Syntax error|CANNOT_PARSE|parse"):
+            accounts["reader"].query(sql)
+    url = accounts["reader"]._address
+    with pytest.raises(QueryError, match="max_execution_time|parse"):
+        accounts["reader"]._call(
+            lambda: accounts["reader"]._client.query("SELECT 1", settings={"max_execution_time": seconds})
+        )
+    assert url.startswith("http://otjobs_reader")
+    assert accounts["reader"].query("SELECT getSetting('max_execution_time')").rows == [(120,)]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("max_memory_usage = 0", "max_memory_usage = 9000000000", "readonly = 0", "readonly = 2", "max_result_rows = 0"),
+        *("max_result_bytes = 0", "timeout_overflow_mode = 'break'", "result_overflow_mode = 'break'", "max_threads = 64"),
+        *("max_execution_time_leaf = 1", "max_bytes_before_external_group_by = 1", "distributed_product_mode = 'allow'"),
+        *("timeout_before_checking_execution_speed = 0", "workload = 'x'"),
+    ],
+)  # fmt: skip
+def test_the_reader_cannot_change_another_limit(accounts, setting):
+    with pytest.raises(QueryError, match="readonly mode|should not be changed|Cannot modify"):
+        accounts["reader"].query(f"SELECT 1 SETTINGS {setting}")
+
+
+def test_a_query_of_the_reader_ends_at_the_limit_that_it_set(accounts):
+    with pytest.raises(QueryError, match="Timeout exceeded"):
+        accounts["reader"].query(
+            "SELECT sum(cityHash64(number)) FROM numbers(1000000000000) SETTINGS max_execution_time = 1"
+        )
 
 
 def test_the_reader_has_limits(accounts):

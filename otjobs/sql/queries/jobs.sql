@@ -2,9 +2,9 @@
 -- param seconds UInt32 = 86400 -- how far back
 -- param queue String =  -- the queue
 -- param job_type String =  -- the job type
--- param state String =  -- scheduled, waiting, running, succeeded, failed, retrying, expired, cancelled, rejected, lost, unpaired
+-- param state String =  -- one of scheduled, waiting, running, succeeded, failed, retrying, expired, cancelled, rejected, lost, unpaired
 -- param error_type String =  -- the last attempt's error
--- param sort String = newest -- newest, runtime or wait
+-- param sort String = newest -- one of newest, runtime, wait
 -- param limit UInt32 = 50 -- how many
 SELECT job_id, system, queue, job_type, state, attempts, enqueued_at, delay_seconds, queue_seconds, run_seconds, error_type, worker,
     workflow_id, trace_id

@@ -9,9 +9,10 @@ ALTER USER otjobs_writer IDENTIFIED WITH sha256_hash BY '{writer_sha256}' SETTIN
 GRANT INSERT ON {database}.otel_traces TO otjobs_writer;
 
 -- account reader: reads the views, changes nothing: Grafana's and yours
--- What Grafana's plugin sets with a query may be changed; other settings stay locked. Over shards, a view may be named
+-- What Grafana's plugin sets with a query may be changed, the time limit only downwards (0 would be none); other settings
+-- stay locked. Over shards, a view may be named
 -- inside a query on another.
-CREATE SETTINGS PROFILE OR REPLACE otjobs_reader SETTINGS readonly = 1, max_execution_time = 120 CHANGEABLE_IN_READONLY,
+CREATE SETTINGS PROFILE OR REPLACE otjobs_reader SETTINGS readonly = 1, max_execution_time = 120 MIN 1 MAX 120 CHANGEABLE_IN_READONLY,
     additional_table_filters CHANGEABLE_IN_READONLY, max_memory_usage = 8000000000, max_result_rows = 5000000, max_result_bytes = 2000000000,
     distributed_product_mode = 'global';
 CREATE USER IF NOT EXISTS otjobs_reader IDENTIFIED WITH sha256_hash BY '{reader_sha256}';

@@ -1,0 +1,78 @@
+"""The address of a database: read as people write it, and written without its password."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+_SECRET_PARAMETER: Final = re.compile(r"([?&][^=&#]*(?:pass|pwd|secret|token|key)[^=&#]*=)[^&#\s]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The parts of an address; `account` as it was written, `place` from the host on."""
+
+    scheme: str
+    account: str
+    place: str
+
+    @property
+    def user(self) -> str:
+        """The account's name, '' where there is none."""
+        return unquote(self.account.partition(":")[0])
+
+    @property
+    def password(self) -> str:
+        """The password, '' where there is none."""
+        return unquote(self.account.partition(":")[2])
+
+    @property
+    def host(self) -> str:
+        """The host, '' where there is none."""
+        return urlsplit(f"//{self.place}").hostname or ""
+
+    @property
+    def port(self) -> int | None:
+        """The port, None where there is none.
+
+        Raises:
+            ValueError: it is no number.
+        """
+        return urlsplit(f"//{self.place}").port
+
+    @property
+    def path(self) -> str:
+        """What follows the port."""
+        return urlsplit(f"//{self.place}").path
+
+    def at(self, host: str, path: str) -> str:
+        """Return the address of another host, with this account and this port unless it names one."""
+        here = re.search(r":\d+$", self.place.partition("/")[0])
+        place = host if re.search(r":\d+$", host) or not here else host + here[0]
+        return f"{self.scheme}://{self.account}{'@' if self.account else ''}{place}/{path}"
+
+
+def read(url: str) -> Address:
+    """Return the parts of an address.
+
+    A password may hold `/`, `#`, `?` and `@` as they are: everything before the last `@` is the account.
+    """
+    scheme, _, rest = url.partition("://")
+    account, _, place = rest.rpartition("@")
+    return Address(scheme.lower(), account, place)
+
+
+def public(url: str) -> str:
+    """Return an address without its password, whatever is wrong with it."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    account, at, place = rest.rpartition("@")
+    if at and ":" in account:
+        account = account.partition(":")[0] + ":***"
+    elif not at and not place.startswith("["):
+        # Without its @ a password stands where the port does.
+        place = re.sub(r"^([^:/]*):(?!\d{0,5}(?:[/?#]|$)).*", r"\1:***", place, flags=re.DOTALL)
+    return _SECRET_PARAMETER.sub(r"\1***", f"{scheme}{separator}{account}{at}{place}")

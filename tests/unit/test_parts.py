@@ -1,0 +1,97 @@
+"""What the test command says of parts that are not there, and in which environment CI runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = """
+import parts, pytest
+
+parts.PARTS["redis"] = (lambda: False, "make services")
+parts.PARTS["go"] = (lambda: False, "install Go 1.25 or newer")
+
+@pytest.fixture
+def wanting():
+    parts.require("redis")
+
+@pytest.mark.parametrize("n", range(3))
+def test_a(n, wanting): pass
+
+def test_b(): parts.require("redis")
+
+def test_c(): parts.require("go")
+
+def test_d(): pytest.skip("another reason")
+
+def test_e(): pass
+"""
+
+
+def run(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (folder / "test_them.py").write_text(TESTS)
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -ra\n")
+    clean = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "PYTHONPATH": str(ROOT / "tests"), **env}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)]
+    return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_missing_part_is_one_line_with_how_to_get_it_and_how_many_tests_wait(tmp_path):
+    done = run(tmp_path)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("SKIPPED", "MISSING"))]
+    assert lines == [
+        "SKIPPED [1] test_them.py:18: another reason",
+        "MISSING go: not there; get it with: install Go 1.25 or newer (1 test skipped)",
+        "MISSING redis: not there; get it with: make services (4 tests skipped)",
+    ]
+    assert "1 passed, 6 skipped" in done.stdout
+    assert done.returncode == 0
+
+
+def test_a_missing_part_that_is_required_fails(tmp_path):
+    done = run(tmp_path, OTJOBS_TEST_REQUIRE="all")
+    assert "2 failed, 1 passed, 1 skipped, 3 errors" in done.stdout
+    assert (
+        done.stdout.count("redis is required here (OTJOBS_TEST_REQUIRE) but not there; get it with: make services") >= 4
+    )
+    assert "MISSING" not in done.stdout
+    assert done.returncode == 1
+
+
+def test_ci_runs_the_command_of_the_readme_in_an_empty_environment(tmp_path):
+    # Given a make that tells its environment
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "make").write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n[ "$1" = test ] && env > {tmp_path}/environment\nexit 0\n'
+    )
+    (tools / "make").chmod(0o755)
+    (tmp_path / "repo" / ".ci").mkdir(parents=True)
+    python = tmp_path / "repo" / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o755)
+    script = tmp_path / "repo" / ".ci" / "run"
+    script.write_text((ROOT / ".ci" / "run").read_text())
+    noise = {
+        "COLUMNS": "40",
+        "FORCE_COLOR": "1",
+        "OTEL_SERVICE_NAME": "x",
+        "OTJOBS_URL": "http://nowhere",
+        "LC_ALL": "C",
+        "NO_COLOR": "1",
+    }
+    env = {**os.environ, **noise, "PIP_INDEX_URL": "https://index.test/simple", "PATH": f"{tools}:{os.environ['PATH']}"}
+    subprocess.run(["bash", script], env=env, check=True, timeout=60)
+    given = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines() if "=" in line)
+    assert not noise.keys() & given.keys()
+    assert given["TERM"] == "dumb"
+    assert given["PIP_INDEX_URL"] == "https://index.test/simple"
+    assert "all" in given["OTJOBS_TEST_REQUIRE"]
+    calls = (tmp_path / "calls").read_text().split("\n")
+    assert calls[-2] == "test"
+    assert "make test" in (ROOT / "README.md").read_text()
