@@ -221,8 +221,8 @@ class Engine:
             changes = ", ".join(f"{name} = {quoted(value)}" for name, value in wanted.items())
             handle.query(statement("set_settings") % {"changes": changes})
             if reader:
-                self.access.check(handle, sql.decode(), params or {}, database)
                 handle.query(statement("set_role"))
+                self.access.check(handle, sql.decode(), params or {}, database)
             elif (with_data := None if params else _INSERT.match(sql)) and not _NO_DATA.search(with_data["head"]):
                 return b"", {"written_rows": self._insert(handle, with_data["head"].decode(), sql[with_data.end() :])}
             result = handle.query(sql, output_format, params=dict(params or {}))
