@@ -7,7 +7,6 @@ else's locks runs on the kind of thread that these locks were made for.
 
 from __future__ import annotations
 
-import _thread
 import math
 import sys
 import threading
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LOCK: Final = type(_thread.allocate_lock())
 _LOOK_SECONDS: Final = 0.02
 
 
@@ -33,7 +31,7 @@ def green() -> str:
 
 def is_native(lock: object) -> bool:
     """Tell whether this lock is one of the operating system."""
-    return isinstance(lock, _LOCK)
+    return type(lock).__module__ == "_thread"  # whatever that module gives out by now
 
 
 def run(work: Callable[[], object], seconds: float, *, native: bool, name: str) -> bool:

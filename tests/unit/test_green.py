@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 from opentelemetry.distro import OpenTelemetryDistro
@@ -78,3 +80,58 @@ def test_a_worker_whose_sdk_was_earlier_says_what_to_set(monkeypatch, patched, c
     celery_green.patch_early()
     assert patched == [WORKER]
     assert "set OTEL_PYTHON_DISTRO=otjobs_green" in caplog.text
+
+
+LATE = """
+import os, threading, time
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+exporting, released = threading.Event(), threading.Event()
+
+class Hanging(SpanExporter):
+    def export(self, spans):
+        exporting.set()
+        released.wait(60)
+        return SpanExportResult.SUCCESS
+
+provider = TracerProvider(shutdown_on_exit=False)
+provider.add_span_processor(BatchSpanProcessor(Hanging(), schedule_delay_millis=10))
+trace.set_tracer_provider(provider)
+provider.get_tracer("app").start_span("held").end()
+assert exporting.wait(30)
+{patch}
+import otjobs
+ticks = []
+
+def tick():
+    while True:
+        ticks.append(1)
+        time.sleep(0.05)
+
+threading.Thread(target=tick, daemon=True).start()
+with otjobs.dispatching("job"):
+    pass
+before = len(ticks)
+assert not otjobs.flush(1.0)
+print(len(ticks) - before, flush=True)
+os._exit(0)
+"""
+PATCHES = {
+    "gevent": "from gevent import monkey\nmonkey.patch_all()",
+    "eventlet": "import eventlet\neventlet.monkey_patch()",
+}
+
+
+@pytest.mark.parametrize("library", PATCHES)
+def test_a_flush_in_a_program_that_patched_after_the_sdk_started_stops_no_other_green_thread(library):
+    """The SDK's own thread holds its lock, which is one of the operating system, while the collector hangs."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LATE.format(patch=PATCHES[library])],
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=True,
+    )
+    assert int(done.stdout) >= 5
