@@ -128,11 +128,11 @@ def test_decode(data):
 
 
 @relaxed
-@given(st.dictionaries(texts, anything), anything, anything, anything, anything)
-def test_surroundings(labels, first, second, third, timeout):
+@given(st.dictionaries(texts, anything), anything, anything, anything)
+def test_surroundings(labels, first, second, third):
     with all_is_well() as captured:
         with otjobs.labels(**labels), otjobs.trigger(first, second):
-            with otjobs.dispatching("a") as d:
+            with otjobs.composite(first, group_id=second, roots=third), otjobs.dispatching("a") as d:
                 d.rename(third)
             d.end(third)
         assert_sound(d.carrier)
@@ -161,6 +161,8 @@ def test_hostile_values_everywhere(number):
         with otjobs.labels(a=value), otjobs.trigger(value, value), otjobs.dispatching(value, labels={"b": value}) as d:
             pass
         d.end(value)
+        with otjobs.composite(value, group_id=value, roots=value):
+            pass
         for name in (
             "job_type",
             "queue",

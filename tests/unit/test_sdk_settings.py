@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -309,9 +308,8 @@ def provider():
         one.shutdown()
 
 
-def a_job_and_its_child(*, composite=True):
-    around = otjobs.composite("group", roots=1) if composite else contextlib.nullcontext()
-    with around, otjobs.dispatching("a", job_id="1") as d:
+def a_job_and_its_child():
+    with otjobs.composite("group", roots=1), otjobs.dispatching("a", job_id="1") as d:
         pass
     with otjobs.executing(d.carrier), otjobs.dispatching("child"):
         pass
@@ -331,7 +329,7 @@ def test_a_processor_that_raises_costs_neither_the_job_nor_its_span(provider, wh
 def test_a_sampler_or_id_generator_that_raises_costs_the_spans_alone(provider, more):
     exporter = provider(**more)
     before = sum(errors.fault_counts().values())
-    a_job_and_its_child(composite=False)
+    a_job_and_its_child()
     assert exporter.get_finished_spans() == ()
     assert sum(errors.fault_counts().values()) >= before + 4
 
