@@ -40,11 +40,11 @@ def running(client) -> int:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_readers_who_left_do_not_block_the_port(embedded, method):
     gone = [leave(embedded, ENDLESS, method) for _ in range(20)]
-    parts.wait_until(lambda: running(embedded) == 16, seconds=60)
+    parts.wait_until(lambda: running(embedded) == 16, seconds=120)
     for one in gone:
         one.close()
-    assert ask(embedded, "SELECT 1", timeout=45).text == "1\n"
-    parts.wait_until(lambda: running(embedded) == 0, seconds=45, what="the queries to end")
+    assert ask(embedded, "SELECT 1", timeout=120).text == "1\n"
+    parts.wait_until(lambda: running(embedded) == 0, seconds=120, what="the queries to end")
 
 
 def test_a_query_of_the_owner_ends_with_its_client_too(embedded):
@@ -79,21 +79,27 @@ def test_a_reader_has_limits(embedded):
 
 
 def test_readers_do_not_keep_spans_waiting(embedded, span, request_of):
+    """Sixteen endless queries on all threads: storing takes about as long as without them."""
     client = embedded
-    busy = [leave(client, ENDLESS) for _ in range(16)]
-    try:
-        parts.wait_until(lambda: running(client) == 16, seconds=60)
+
+    def median() -> float:
         took = []
-        for number in range(15):
+        for number in range(9):
             began = time.monotonic()
             body = request_of("busy", *(span(str(number)) for _ in range(100))).SerializeToString()
             assert client.post(body).status_code == 200
             took.append(time.monotonic() - began)
-        assert sorted(took)[7] < 5  # within an exporter's patience of 10 s, with room for a loaded machine
+        return sorted(took)[4]
+
+    alone = median()
+    busy = [leave(client, ENDLESS) for _ in range(16)]
+    try:
+        parts.wait_until(lambda: running(client) == 16, seconds=120)
+        assert median() < 10 * max(alone, 0.2)
     finally:
         for one in busy:
             one.close()
-        parts.wait_until(lambda: running(client) == 0, seconds=60)
+        parts.wait_until(lambda: running(client) == 0, seconds=120)
 
 
 def busy_seconds(client) -> float:
