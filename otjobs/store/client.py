@@ -244,7 +244,7 @@ def connect(url: str) -> Store:
     try:
         client = clickhouse_connect.get_client(**options)
     except (ClickHouseError, RuntimeError) as error:
-        if _CODE.search(str(error)):  # somebody answers
+        if parts.scheme != "chdb" and _CODE.search(str(error)):  # somebody answers
             raise _refused(error, public(url)) from error
         raise StoreUnreachableError(_unreachable(url, error)) from error
     return Store(client, database, url, embedded=parts.scheme == "chdb")
