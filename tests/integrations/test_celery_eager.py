@@ -68,6 +68,22 @@ def test_inline_retries_run_out(celery, producer):
 
 @pytest.mark.redis
 @pytest.mark.parametrize(
+    ("name", "propagate", "answer", "line"),
+    [
+        # Celery runs an inline retry only where it gets the exception itself.
+        ("retry_quietly", False, "", "  execute retry_quietly #1 success"),
+        ("retry_twice", True, "raised Retry", "  execute retry_twice #1 failure Broken"),
+    ],
+)
+def test_an_inline_retry_that_is_not_run(celery, producer, name, propagate, answer, line):
+    story = celery.story()
+    assert producer.run("eager", name=name, propagate=propagate).startswith(answer)
+    done(story, 1)
+    assert tree(story) == [f"dispatch {name}", line]
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(
     ("name", "error", "status"), [("fail", "Broken", "ERROR"), ("fail_expected", "Expected", "UNSET")]
 )
 @pytest.mark.parametrize("propagate", [True, False])
