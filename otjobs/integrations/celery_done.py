@@ -40,6 +40,9 @@ _done: dict[int, deque[_Done]] = {}
 class _Done:
     """A finished attempt, seen like a task request, without its arguments."""
 
+    traced = True
+    """False where it only matters to a replaced job that waits for it."""
+
     def __init__(self, request: Any, ending: celery_outcome.Ending, *, stops: bool, retry_ready_at: int | None) -> None:
         known = request.request_dict
         self.headers = {key: known[key] for key in (*_CARRIED, *beside_carrier()) if key in known}
@@ -121,12 +124,14 @@ def remember(
     pid = request.worker_pid
     if pid is None or pid == os.getpid() or not request.time_start:
         return
-    if settings().excludes(celery_replace.original_type(request, request.task.name)):
+    traced = not settings().excludes(celery_replace.original_type(request, request.task.name))
+    if not traced and not (stops and WAITING in request.request_dict):
         return
     found = _done.get(pid)
     if found is None:
         found = _done[pid] = deque(maxlen=MOST)
     done = _Done(request, ending, stops=stops, retry_ready_at=retry_ready_at)
+    done.traced = traced
     found.append(done)
     while found[0].at < done.at - _window_seconds():
         found.popleft()
@@ -161,17 +166,18 @@ def _has_flushed(exit_code: int | None) -> bool:
 
 
 def _report(done: _Done) -> None:
-    carrier, job = celery_execute.read(done, done.name, done.id)
-    spans.ended_elsewhere(
-        job,
-        carrier,
-        done.ending.outcome,
-        error_type=done.ending.error_type,
-        started_at=done.started_at,
-        ended_at=done.ended_at,
-        dead_letter=done.ending.dead_letter,
-        expected=done.ending.expected,
-        retry_ready_at=done.retry_ready_at,
-    )
+    if done.traced:
+        carrier, job = celery_execute.read(done, done.name, done.id)
+        spans.ended_elsewhere(
+            job,
+            carrier,
+            done.ending.outcome,
+            error_type=done.ending.error_type,
+            started_at=done.started_at,
+            ended_at=done.ended_at,
+            dead_letter=done.ending.dead_letter,
+            expected=done.ending.expected,
+            retry_ready_at=done.retry_ready_at,
+        )
     if done.stops:
         celery_replace.ended(done, done.ending.outcome, done.ending.error_type, at=done.ended_at)

@@ -158,8 +158,7 @@ def postrun(task: Any = None, retval: Any = None, state: str | None = None, **_:
         stops = ending.final and (state != "SUCCESS" or flying is not None)
         if stops:
             celery_replace.ended(request, ending.outcome, ending.error_type)
-        for execution in running.executions:
-            celery_told.say(execution, ending, stops=stops)
+        celery_told.say(request.id, running.executions[0] if running.executions else None, ending, stops=stops)
 
 
 def _end(

@@ -16,8 +16,9 @@ from otjobs import job as jobs
 from otjobs import spans
 from otjobs.config import settings
 from otjobs.errors import guard
+from otjobs.inherit import passage
 from otjobs.integrations import celery_execute, celery_outcome, celery_replace
-from otjobs.integrations.celery_message import RECEIVED, max_attempts
+from otjobs.integrations.celery_message import HEADER, PASSING, RECEIVED, WAITING, header, max_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,11 +31,13 @@ _END: Final = "_otjobs_end"
 class _End:
     """The end of one attempt; its context is current while Celery handles it, so that errbacks are its children."""
 
-    __slots__ = ("context", "ending", "execution", "requeued", "set_aside")
+    __slots__ = ("context", "ending", "execution", "requeued", "set_aside", "traced")
 
     def __init__(self, execution: spans.Execution, ending: Ending) -> None:
         self.execution = execution
         self.ending = ending
+        self.traced = True
+        """False where the job is left untraced, and only a replaced job that waits for it matters."""
         self.requeued = self.set_aside = False
         execution.activate()
         self.context = otel_context.get_current()
@@ -152,7 +155,8 @@ def _begin(request: Any, ending: Ending) -> _End | None:
     known: _End | None = getattr(request, _END, None)
     if known is not None:
         return known
-    if settings().excludes(celery_replace.original_type(request, request.name)):
+    traced = not settings().excludes(celery_replace.original_type(request, request.name))
+    if not traced and header(request, WAITING) is None:
         return None
     carrier, job = celery_execute.read(request, request.name, request.id)
     if job.max_attempts is None:
@@ -161,6 +165,8 @@ def _begin(request: Any, ending: Ending) -> _End | None:
     started_at = int(started * 1e9) if started else None
     execution = spans.Execution(job, carrier, cpu=False, started_at=started_at, observed=started_at is not None)
     end = _End(execution, ending)
+    if not traced:
+        end.traced, end.context = False, passage(header(request, PASSING) or header(request, HEADER))
     setattr(request, _END, end)
     return end
 
@@ -171,6 +177,8 @@ def _report(request: Any, end: _End) -> None:
     republished = end.requeued or execution.outcome == "retry"
     ending = celery_outcome.of_message(end.ending, republished=republished, set_aside=end.set_aside)
     execution.set_outcome(ending.outcome, error_type=ending.error_type, dead_letter=ending.dead_letter)
+    if not end.traced:
+        execution.abandon()
     execution.end(ended_at=None if execution.observed else execution.started_at)
     if ending.final and ending.outcome != "success":
         celery_replace.ended(request, ending.outcome, ending.error_type)

@@ -45,16 +45,16 @@ class _Runtime(float):
 _last: ContextVar[Told | None] = ContextVar("otjobs-celery-told", default=None)
 
 
-def say(execution: Execution, ending: Ending, *, stops: bool) -> None:
-    """Tell how the attempt that this thread has just run ended."""
+def say(job_id: str, execution: Execution | None, ending: Ending, *, stops: bool) -> None:
+    """Tell how the attempt that this thread has just run ended; it has no execution where it is left untraced."""
     _last.set(
         Told(
-            job_id=execution.job.job_id,
+            job_id=job_id,
             ending=ending.without_error(),
             stops=stops,
-            traceparent=format_traceparent(execution.span.get_span_context()),
-            workflow_id=execution.workflow_id,
-            retry_ready_at=execution.retry_ready_at,
+            traceparent="" if execution is None else format_traceparent(execution.span.get_span_context()),
+            workflow_id="" if execution is None else execution.workflow_id,
+            retry_ready_at=None if execution is None else execution.retry_ready_at,
         )
     )
 

@@ -39,7 +39,7 @@ def name(case):
     return "+".join(case).replace(" ", "-")
 
 
-@pytest.fixture(scope="module", params=["child alive", "child killed", "celery.* excluded", "a backend that polls"])
+@pytest.fixture(scope="module", params=["child alive", "child killed", "steps excluded", "a backend that polls"])
 def replaced(request, tmp_path_factory, collector, redis_url):
     folder = tmp_path_factory.mktemp("replaced")
     yard = Yard(folder, collector, redis_url)
@@ -47,9 +47,11 @@ def replaced(request, tmp_path_factory, collector, redis_url):
     conf = dict(CONF)
     environment = {"OTEL_BSP_SCHEDULE_DELAY": "600000"} if yard.killed else {}
     cases = CASES
-    if request.param == "celery.* excluded":
-        environment["OTEL_PYTHON_OTJOBS_EXCLUDED_TYPES"] = "celery.*"
-        cases = {case: ended for case, ended in CASES.items() if case[0] == "group"}
+    if request.param == "steps excluded":
+        environment["OTEL_PYTHON_OTJOBS_EXCLUDED_TYPES"] = "celery.*,yard.ends_badly,yard.exits,yard.exhausts"
+        cases = {
+            case: ended for case, ended in CASES.items() if case[0] == "group" or case[1] in ("killed", "retrying")
+        }
     elif request.param == "a backend that polls":
         conf |= {"result_backend": f"db+sqlite:///{folder}/results.db", "result_chord_retry_interval": 0.2}
         cases = {
