@@ -64,18 +64,16 @@ def killed(of, start, seconds, outcome, **more):
 
 def history(now):
     """Return what happened on two queues, and who waits on each: its number and how many of them were overtaken."""
-    late, soon = now - 26 * HOUR, now + 25 * S
+    late = now - 26 * HOUR
     jobs = [
         job("mail", late),  # since yesterday
         job("mail", now - 5 * S),
         job("mail", late, due_at=now - 2 * HOUR),  # with a countdown that is over
         job("mail", now - HOUR, due_at=now + DAY),
-        job("mail", now - 60 * S, due_at=soon),  # within the running minute
         job("mail", late, expires_at=now - 20 * HOUR),
         job("mail", late, expires_at=now + DAY),
         run(job("mail", late), now - 3 * HOUR, 5, "retry", next_ready_at=now - 2 * HOUR),
         run(job("mail", late), now - 3 * HOUR, 5, "retry", next_ready_at=now + DAY),
-        run(job("mail", now - 60 * S), now - 50 * S, 5, "retry", next_ready_at=soon),
         run(job("mail", late), now - 3 * HOUR, 5, "retry"),  # replaced: nobody knows when it goes on
         killed(job("mail", now - HOUR), now - 3000 * S, 5, "retry", next_ready_at=now - 2994 * S),
         killed(job("mail", now - HOUR), now - 3000 * S, 5, "lost"),
@@ -84,21 +82,14 @@ def history(now):
         run(job("mail", now - 30 * HOUR), now - 1800 * S, 5, "success"),
         job("pdf", now - 2 * HOUR),
         job("pdf", now - 61 * 60 * S),
-        job("pdf", now - 59 * 60 * S),  # not for an hour yet
+        job("pdf", now - 20 * 60 * S),  # not for an hour yet
         run(job("pdf", now - 3 * HOUR), now - 2 * HOUR, 5, "retry", next_ready_at=now - 90 * 60 * S),
         run(job("pdf", now - 10 * 60 * S), now - 9 * 60 * S, 5, "success"),
         run(job("pdf", now - 6 * HOUR), now - 5 * HOUR, 5, "success"),  # before the last hour
         job("calm", now - 3 * HOUR),  # nothing starts there: its workers are away
     ]
-    jobs[13].runs[0].start = None  # it never started
+    jobs[11].runs[0].start = None  # it never started
     return History(0, now, [made.workflow for made in jobs]), {"calm": (1, 0), "mail": (6, 0), "pdf": (4, 3)}
-
-
-def early_in_a_minute():
-    """Return a moment after which the running minute goes on for half a minute."""
-    while time.time() % 60 > 25:
-        time.sleep(0.5)
-    return time.time_ns()
 
 
 def everywhere(bench):
@@ -145,11 +136,39 @@ def check(bench, truth):
 
 def test_every_place_says_the_same(each_bench):
     # Given retries that are due and in backoff, countdowns, jobs of yesterday, expired, cancelled, killed, redelivered
-    now = early_in_a_minute()
-    told, truth = history(now)
+    told, truth = history(time.time_ns())
     each_bench.deliver([spans_of(told)])
     # Then each place has the same number, which is who can start and has not
     check(each_bench, truth)
+
+
+def test_who_is_due_later_in_the_running_minute_does_not_wait_yet(bench):
+    for _ in range(5):
+        # Given a job and a retry that are due within the minute that runs
+        while time.time() % 60 > 5:
+            time.sleep(0.2)
+        now = time.time_ns()
+        due = now // (60 * S) * 60 * S + 55 * S
+        jobs = (
+            job("soon", now - 60 * S, due_at=due),
+            run(job("soon", now - 60 * S), now - 50 * S, 5, "retry", next_ready_at=due),
+        )
+        bench.empty()
+        bench.deliver([spans_of(History(0, now, [made.workflow for made in jobs]))])
+        # When both are asked for before they are due, by the clock of the same query
+        asked = (
+            "SELECT (SELECT sum(waiting) FROM queue_minutes WHERE minute = toStartOfMinute(now())), "
+            "(SELECT countIf(state = 'waiting') FROM jobs), toUnixTimestamp64Nano(now64(9)) < {due:Int64}"
+        )
+        minutes, states, early = bench.store.query(asked, {"due": due}).rows[0]
+        if early:
+            break
+    # Then neither waits
+    assert (minutes, states, early) == (0, 0, 1)
+    # And both do once they are due
+    while time.time_ns() <= due:
+        time.sleep(0.2)
+    assert bench.store.query(asked, {"due": due}).rows == [(2, 2, 0)]
 
 
 def test_whoever_starts_waits_no_longer(each_bench):
