@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.trace import Link, SpanKind
 
 from otjobs import attributes as a
 from otjobs import beacon, given, times
 from otjobs import job as jobs
-from otjobs.config import settings
+from otjobs.attempt import start_execute
 from otjobs.dispatch import Dispatch
 from otjobs.errors import guard
 from otjobs.inherit import execution_in, labels, with_execution
-from otjobs.providers import active, start_span
 from otjobs.wire import (
-    attributes_of,
     error_of,
     is_cancellation,
     job_from,
@@ -36,7 +33,6 @@ from otjobs.wire import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
     from otjobs.carrier import Carrier
@@ -104,7 +100,7 @@ class Execution:
         self.context, self.workflow_id = carrier.context, job.workflow_id
         self.attempt_attributes: dict[str, Any] = {}
         with guard("an attempt could not be traced"):
-            self.span, self.context, self.workflow_id, self.attempt_attributes = _start_execute(
+            self.span, self.context, self.workflow_id, self.attempt_attributes = start_execute(
                 job, carrier, self.started_at
             )
         self._thread = threading.get_ident() if cpu else 0
@@ -353,7 +349,7 @@ def ended_elsewhere(
     """
     end = jobs.now() if ended_at is None else ended_at
     start = end if started_at is None else min(started_at, end)
-    span, _, _, _ = _start_execute(job, carrier, start)
+    span, _, _, _ = start_execute(job, carrier, start)
     late: dict[str, Any] = {a.OUTCOME: outcome}
     if observed and started_at is not None:
         late[a.OBSERVED] = True
@@ -377,34 +373,3 @@ def ended_elsewhere(
 def current_execution() -> Execution | None:
     """Return the attempt that runs in the current context, None outside of jobs."""
     return execution_in(otel_context.get_current())
-
-
-def _start_execute(job: Job, carrier: Carrier, started_at: int) -> tuple[Span, Context, str, dict[str, Any]]:
-    """Start the execute span of an attempt; returns it, its parent context, the workflow id and its attributes."""
-    context = carrier.context
-    dispatch = carrier.dispatch
-    if not active():
-        return trace.INVALID_SPAN, context, job.workflow_id, {}
-    links = [Link(target) for target in (dispatch, carrier.previous, *job.links) if target is not None]
-    if settings().link_mode and dispatch is not None:
-        context = trace.set_span_in_context(trace.INVALID_SPAN, context)
-    trace_id = ""
-    if dispatch is not None:
-        trace_id = f"{dispatch.trace_id:032x}"
-    workflow_id = job.workflow_id or trace_id
-    own_trace = "" if settings().link_mode else trace_id
-    job.workflow_id = workflow_id
-    attributes = attributes_of(job, "process", "execute", own_trace)
-    known = dict(attributes)  # the span's own are added to while it lasts
-    span = start_span(
-        f"execute {job.job_type}",
-        context=context,
-        kind=SpanKind.CONSUMER,
-        attributes=attributes,
-        links=links,
-        start_time=started_at,
-    )
-    if not workflow_id:
-        own = span.get_span_context()
-        workflow_id = job.workflow_id = f"{own.trace_id:032x}" if own.is_valid else ""
-    return span, context, workflow_id, known
