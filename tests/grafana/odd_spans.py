@@ -48,7 +48,7 @@ def moment(rng: random.Random, now: int) -> int:
 
 
 def text(rng: random.Random) -> str:
-    return HUGE if rng.random() < 0.01 else rng.choice(TEXTS)
+    return HUGE if rng.random() < 0.0005 else rng.choice(TEXTS)
 
 
 def odd_spans(seed: int, count: int = 150) -> list[tuple[object, ...]]:
