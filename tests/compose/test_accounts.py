@@ -100,7 +100,9 @@ def test_the_reader_may_ask_all_that_grafana_asks(filled):
     (row,) = run_panel(reader, OVERVIEW, "Failure ratio", start, NOW)
     assert 0 < row["failure_ratio"] < 1
     for uid in alert_rules():
-        assert len(reader.query(f"SELECT count() FROM ({alert_sql(uid, NOW)})").rows) == 1  # no row means that all is well
+        assert (
+            len(reader.query(f"SELECT count() FROM ({alert_sql(uid, NOW)})").rows) == 1
+        )  # no row means that all is well
 
 
 def test_the_reader_may_read_every_view_that_is_for_people(filled):
