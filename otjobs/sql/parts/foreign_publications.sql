@@ -13,7 +13,7 @@ FROM
     (
         SELECT *,
             maxIf(message_id, part = 1) OVER by_outer AS outer_id,
-            part = 3 AND countIf(part = 1) OVER by_outer > 0 AND (outer_id = '' OR message_id IN ('', outer_id)) AS is_inside,
+            part = 3 AND countIf(part = 1) OVER by_outer > 0 AND (outer_id = '' OR message_id = '' OR message_id = outer_id) AS is_inside,
             countIf(part = 3) OVER by_outer AS inside
         FROM
         (
