@@ -139,9 +139,11 @@ def finish() -> None:
         lost = _drops.spans + waiting
         if lost:
             _log.warning(
-                "otjobs: this process ends and %d of its spans are lost: the collector did not take them (the "
-                "last ones wait %g s at most, OTEL_PYTHON_OTJOBS_FLUSH_SECONDS)",
+                "otjobs: this process ends and %d of its spans are lost: %d dropped before, for which there were "
+                "warnings, and %d that the collector did not take within %g s (OTEL_PYTHON_OTJOBS_FLUSH_SECONDS)",
                 lost,
+                _drops.spans,
+                waiting,
                 settings().flush_seconds,
             )
             _drops.spans = 0
