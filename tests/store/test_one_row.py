@@ -126,3 +126,13 @@ def test_forgetting_takes_all_of_it(store):
     clickhouses.mend(store)
     assert store.query("SELECT DISTINCT workflow_id FROM attempt_states").rows == [(f"{6:032x}",)]
     assert store.query("SELECT jobs, complete FROM workflows").rows == [(2, 1)]
+
+
+def test_ids_that_differ_only_far_behind_stay_two_jobs(store):
+    """Texts from outside are bounded; what is cut off still tells ids apart."""
+    start = nanoseconds(midnight(1))
+    ids = ["x" * 5000 + end for end in "ab"]
+    store.insert_spans([span("process", "1" * 32, job, "mail", start, 1, enqueued_at=start) for job in ids])
+    found = [job for (job,) in store.query("SELECT job_id FROM jobs").rows]
+    assert len(set(found)) == 2
+    assert {len(job) for job in found} == {1024}

@@ -81,7 +81,7 @@ AS WITH
     a['messaging.operation.type'] AS operation,
     toDateTime64(0, 9, 'UTC') AS never,
     toDateTime64('2261-01-01 00:00:00', 9, 'UTC') AS far,
-    x -> if(length(x) > 1000, leftUTF8(x, 1000), x) AS text,
+    {include bounded_text} AS text,
     x -> fromUnixTimestamp64Nano(least(greatest(toInt64OrZero(a[x]), 0), toInt64(9183110400000000000)), 'UTC') AS moment,
     -- A time before 2020, as of a clock in seconds, is none.
     x -> if(moment(x) < toDateTime64('2020-01-01 00:00:00', 9, 'UTC'), never, moment(x)) AS past,
@@ -175,8 +175,8 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.service_clock_mv TO {database}
 DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH
     least(greatest(toUnixTimestamp64Nano(Timestamp), 0), toInt64(4291747200000000000)) + if(Duration > 315360000000000000, 0, toInt64(Duration)) AS end_ns,
-    toString(ServiceName) AS name
-SELECT if(length(name) > 1000, leftUTF8(name, 1000), name) AS service, max(fromUnixTimestamp64Nano(end_ns, 'UTC')) AS newest
+    {include bounded_text} AS text
+SELECT text(toString(ServiceName)) AS service, max(fromUnixTimestamp64Nano(end_ns, 'UTC')) AS newest
 FROM {database}.otel_traces
 WHERE end_ns <= toUnixTimestamp64Nano(now64(9)) + 86400000000000
 GROUP BY service;

@@ -46,13 +46,14 @@ SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.dispatch_failures_mv TO {database}.dispatch_failures
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT
+AS WITH {include bounded_text} AS text
+SELECT
     toStartOfMinute(toDateTime(least(greatest(Timestamp, toDateTime64(0, 9, 'UTC')), toDateTime64('2106-01-01 00:00:00', 9, 'UTC')), 'UTC')) AS minute,
-    leftUTF8(SpanAttributes['messaging.system'], 1000) AS system,
-    leftUTF8(SpanAttributes['messaging.destination.name'], 1000) AS queue,
-    leftUTF8(SpanAttributes['otjobs.job.type'], 1000) AS job_type,
+    text(SpanAttributes['messaging.system']) AS system,
+    text(SpanAttributes['messaging.destination.name']) AS queue,
+    text(SpanAttributes['otjobs.job.type']) AS job_type,
     TraceId AS trace_id, SpanId AS span_id,
-    leftUTF8(SpanAttributes['error.type'], 1000) AS error_type
+    text(SpanAttributes['error.type']) AS error_type
 FROM {database}.otel_traces
 WHERE StatusCode = 'Error' AND SpanAttributes['messaging.operation.type'] = 'send' AND SpanAttributes['otjobs.job.type'] != '';
 

@@ -65,8 +65,8 @@ WHERE SpanKind IN ('Producer', 'Consumer', 'Internal') AND SpanAttributes['otjob
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.foreign_spans_mv TO {database}.foreign_spans
 DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH
-    -- Text comes from outside: no name or id is longer than 1,000 characters.
-    if(arrayExists(v -> length(v) > 1000, mapValues(SpanAttributes)), mapApply((k, v) -> (k, leftUTF8(v, 1000)), SpanAttributes), SpanAttributes) AS a,
+    {include bounded_text} AS text,
+    if(arrayExists(v -> length(v) > 1024, mapValues(SpanAttributes)), mapApply((k, v) -> (k, text(v)), SpanAttributes), SpanAttributes) AS a,
     toDateTime64(0, 9, 'UTC') AS never,
     -- Instrumentations of RabbitMQ clients whose `receive` span is open while the handler runs.
     -- (pika's tracer has the name of a module inside its package.)
@@ -84,7 +84,7 @@ AS WITH
     multiIf(its_role != 2, [(TraceId, '')], empty(Links.SpanId), [(TraceId, ParentSpanId)], arrayZip(Links.TraceId, Links.SpanId)) AS sources,
     arrayJoin(sources) AS source,
     a['celery.state'] AS celery_state,
-    leftUTF8(arrayFirst(x -> x != '', arrayMap(e -> e['exception.type'], Events.Attributes)), 1000) AS exception_type
+    text(arrayFirst(x -> x != '', arrayMap(e -> e['exception.type'], Events.Attributes))) AS exception_type
 SELECT
     if(source.1 != '', source.1, TraceId) AS workflow_id,
     if(its_role = 0, ParentSpanId, SpanId) AS span_id,
@@ -127,9 +127,9 @@ SELECT
     max(its_role = 1 AND StatusCode = 'Error') AS failed,
     max(a['taskiq.delay'] != '') AS delayed,
     max(if(its_role != 2, '', if(a['bullmq.worker.name'] != '', a['bullmq.worker.name'], a['bullmq.worker.id']))) AS worker,
-    max(if(its_role = 0, '', leftUTF8(toString(ServiceName), 1000))) AS service,
-    max(if(its_role = 0, '', leftUTF8(ResourceAttributes['service.version'], 1000))) AS release,
-    max(if(its_role = 0, '', leftUTF8(ResourceAttributes['host.name'], 1000))) AS host,
+    max(if(its_role = 0, '', text(toString(ServiceName)))) AS service,
+    max(if(its_role = 0, '', text(ResourceAttributes['service.version']))) AS release,
+    max(if(its_role = 0, '', text(ResourceAttributes['host.name']))) AS host,
     now64(3, 'UTC') AS arrived
 FROM
 (
