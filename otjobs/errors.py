@@ -39,6 +39,9 @@ _log = logging.getLogger("otjobs")
 class OtjobsError(Exception):
     """The base of every error that otjobs raises."""
 
+    lines: tuple[str, ...] = ()
+    """What a command shows below the message, such as the end of a log."""
+
 
 class ConfigurationError(OtjobsError):
     """A setting or an argument cannot be used."""

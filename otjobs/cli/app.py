@@ -51,13 +51,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 class Failure(click.ClickException):
-    """An error of otjobs as one line on standard error, exit status 1."""
+    """An error of otjobs on standard error: one line, and those that it brings along; exit status 1."""
 
     exit_code = 1
 
     def show(self, file: Any = None) -> None:  # noqa: ARG002  (click names it)
         """Print it."""
         say(f"otjobs: {self.format_message()}", err=True)
+        for line in getattr(self.__cause__, "lines", ()):
+            say(line, err=True)
 
 
 class Group(click.Group):

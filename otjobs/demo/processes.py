@@ -24,7 +24,12 @@ STOP_SECONDS: Final = 15.0
 
 
 class ProcessDiedError(OtjobsError):
-    """A process of the demo ended by itself; the message has the end of its log."""
+    """A process of the demo ended by itself; its lines are the end of its log."""
+
+    def __init__(self, name: str, status: int, log: Sequence[str]) -> None:
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        super().__init__(f"the demo's process {name} {how}; the end of its log:")
+        self.lines = tuple(log)
 
 
 def instrument() -> str:
@@ -88,7 +93,7 @@ class Processes:
         """
         for name, process in self._running.items():
             if process.poll() is not None:
-                raise ProcessDiedError(self._obituary(name, process.returncode))
+                raise ProcessDiedError(name, process.returncode, self.tail(name))
 
     def finished(self, name: str) -> bool:
         """Tell whether a process ended well, as it was meant to, and forget it then.
@@ -100,7 +105,7 @@ class Processes:
         if process.poll() is None:
             return False
         if process.returncode != 0:
-            raise ProcessDiedError(self._obituary(name, process.returncode))
+            raise ProcessDiedError(name, process.returncode, self.tail(name))
         self.stop([name])
         return True
 
@@ -119,13 +124,9 @@ class Processes:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def tail(self, name: str, lines: int = _TAIL_LINES) -> str:
+    def tail(self, name: str, lines: int = _TAIL_LINES) -> list[str]:
         """Return the last lines of a process's log."""
-        return "\n".join(self.log(name).strip().splitlines()[-lines:])
-
-    def _obituary(self, name: str, status: int) -> str:
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        return f"the demo's process {name} {how}; the end of its log:\n{self.tail(name)}"
+        return self.log(name).strip().splitlines()[-lines:]
 
     def __enter__(self) -> Self:
         return self

@@ -149,8 +149,10 @@ class Demo:
         while not done():
             self.processes.check()
             if time.monotonic() > until:
-                tails = "".join(f"\n{name}:\n{self.processes.tail(name, 8)}" for name in self.processes.pids())
-                raise ServerError(f"the demo waited {seconds:g} s in vain until {what}; the ends of the logs:{tails}")
+                problem = ServerError(f"the demo waited {seconds:g} s in vain until {what}; the ends of the logs:")
+                for name in self.processes.pids():
+                    problem.lines += (f"{name}:", *self.processes.tail(name, 8))
+                raise problem
             time.sleep(every)
 
 
