@@ -12,7 +12,7 @@ from otjobs import spans
 from otjobs.carrier import Carrier, decode
 from otjobs.config import settings
 from otjobs.errors import guard
-from otjobs.inherit import passage
+from otjobs.inherit import execution_in, passage
 from otjobs.integrations import (
     celery_batch,
     celery_canvas,
@@ -130,11 +130,11 @@ def _start_batch(messages: Sequence[Any], task: Any) -> list[spans.Execution]:
     return started
 
 
-def postrun(task: Any = None, retval: Any = None, state: str | None = None, **_: Any) -> None:
+def postrun(task_id: str = "", task: Any = None, retval: Any = None, state: str | None = None, **_: Any) -> None:
     """End the execute span with what became of the attempt (signal `task_postrun`)."""
     with guard("an execution could not be ended"):
         request = task.request
-        running = request.__dict__.pop(_RUNNING, None)
+        running = request.__dict__.pop(_RUNNING, None) or _still_current(task_id)
         if running is None:
             return
         if running.token is not None:
@@ -143,7 +143,7 @@ def postrun(task: Any = None, retval: Any = None, state: str | None = None, **_:
         if flying is running.outer:
             flying = None
         error = retval if isinstance(retval, BaseException) else None
-        run: celery_outcome.Run = request.__dict__.pop(RUN)
+        run = request.__dict__.pop(RUN, None) or celery_outcome.Run(in_child=in_pool_child)
         ending = None
         for execution in running.executions:
             ending = _end(execution, task, run, state, error, flying)
@@ -159,6 +159,16 @@ def postrun(task: Any = None, retval: Any = None, state: str | None = None, **_:
         if stops:
             celery_replace.ended(request, ending.outcome, ending.error_type)
         celery_told.say(request.id, running.executions[0] if running.executions else None, ending, stops=stops)
+
+
+def _still_current(task_id: str) -> _Running | None:
+    """Return what runs, where the task has emptied its own request."""
+    execution = execution_in(otel_context.get_current())
+    if execution is None or execution.job.job_id != task_id or execution.ended:
+        return None
+    running = _Running((execution,))
+    running.outer = None
+    return running
 
 
 def _end(

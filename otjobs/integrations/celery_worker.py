@@ -44,8 +44,17 @@ def child_started(**_: Any) -> None:
         if billiard is None or billiard.current_process().name == "MainProcess":
             return
         celery_execute.in_pool_child = True
+        _come_last()
         # A child forked by the consumer's loop inherits its silence.
         otel_context.attach(otel_context.Context())
+
+
+def _come_last() -> None:
+    """Let the application's receivers run before ours, which may wait: a hard time limit leaves a child 0.1 s."""
+    stops = sys.modules["celery.signals"].worker_process_shutdown
+    uid = f"otjobs:{child_stops.__name__}"
+    if stops.disconnect(child_stops, dispatch_uid=uid):
+        stops.connect(child_stops, weak=False, dispatch_uid=uid)
 
 
 def child_stops(**_: Any) -> None:

@@ -28,12 +28,13 @@ def pool(request, tmp_path_factory, collector, redis_url):
             "sleepy.apply_async((6,), task_id='told')\n"
             "has_no_time.apply_async((4,), task_id='over')\n"
             "has_no_time_and_is_requeued.apply_async((4,), task_id='requeued')\n"
-            "leaves.apply_async(task_id='leaves')\n",
+            "leaves.apply_async(task_id='leaves')\n"
+            "empties_its_request.apply_async(task_id='emptied')\n",
             conf=CONF,
         )
         yard.wait_for("started", job="told")
         yard.app.control.revoke("told", terminate=True)
-        for job in ("told", "over", "leaves"):
+        for job in ("told", "over", "leaves", "emptied"):
             yard.wait_for_executions(1, job, seconds=40)
         yard.wait_for_executions(1 + yard.timed, "requeued", seconds=40)
         stop(worker)
@@ -66,3 +67,7 @@ def test_a_job_that_overruns_its_hard_time_limit(pool):
 
 def test_a_job_that_leaves(pool):
     assert counted(pool, "leaves")[0] == [("failure", "SystemExit", False)]
+
+
+def test_a_job_that_empties_its_own_request(pool):
+    assert counted(pool, "emptied") == ([SUCCESS], [{SUCCESS[:2]}])

@@ -227,6 +227,18 @@ def has_no_time_and_is_requeued(self, seconds):
 
 
 @task()
+def empties_its_request(self):
+    started(self)
+    self.request.clear()
+
+
+@signals.worker_process_shutdown.connect
+def closes(**_):
+    """What an application does in a child that ends, such as giving back a connection."""
+    log("closed")
+
+
+@task()
 def is_replaced(self):
     started(self)
     raise self.replace(quick.s())
