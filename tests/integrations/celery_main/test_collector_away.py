@@ -119,3 +119,15 @@ def test_a_producer_ends_within_the_bound(yard, url):
     ended = os.stat(producer.log).st_mtime_ns
     assert (ended - published["at"]) / 1e9 < BOUND
     assert lost(producer.output()) == 7, producer.output()
+
+
+def test_what_the_application_does_at_the_end_of_a_child_comes_before_our_wait(yard, collector):
+    """A hard time limit leaves a child a tenth of a second."""
+    with away("hangs", HTTP, collector) as url:
+        worker = yard.worker(
+            concurrency=1, OTEL_EXPORTER_OTLP_ENDPOINT=url, conf={"imports": ["yard_endings"]}, **SHORT_FLUSH
+        )
+        yard.produce("from yard_endings import *\nreturns.delay()\nhas_no_time.apply_async((6,), task_id='over')\n")
+        yard.wait_for("started", job="over")
+        yard.wait_for("closed")
+        stop(worker)

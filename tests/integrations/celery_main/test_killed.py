@@ -130,13 +130,3 @@ def test_every_job_of_the_application_has_its_spans(killed):
     assert {(s.job, s["otjobs.job.attempt"]) for s in spans} == started
     # A child that left on its own had sent its spans; that the main process repeats its last jobs does not count.
     assert len([s for s in spans if s.job in KILLED]) == sum(map(len, KILLED.values()))
-
-
-def test_what_the_application_does_at_the_end_of_a_child_comes_before_ours(yard):
-    """A hard time limit leaves a child a tenth of a second, and our last spans may wait for the collector."""
-    worker = yard.worker(concurrency=1, conf={"imports": ["yard_endings"]})
-    yard.produce("from yard_endings import *\nhas_no_time.apply_async((6,), task_id='over')\n")
-    yard.wait_for_executions(1, "over")
-    yard.wait_for("closed")
-    worker.stop(30)
-    assert brief(counting(yard.executions("over"))) == ("failure", "TimeLimitExceeded", True)
