@@ -113,7 +113,10 @@ def migrate(
     passwords = {"writer": writer_password_env, "reader": reader_password_env}
     if roles_xml is not None:
         both = (DATABASE, local_name(DATABASE)) if cluster else (DATABASE,)
-        roles_xml.write_text(users_xml(passwords, databases=both), encoding="utf-8")
+        try:
+            roles_xml.write_text(users_xml(passwords, databases=both), encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(f"cannot write the file {roles_xml} of --roles-xml: {error.strerror}") from error
         if not as_json:
             say(f"wrote {roles_xml}; the server reads the passwords from its environment")
         return

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from otjobs.errors import FolderInUseError, MissingExtraError, ServerError
+from otjobs.server import room
 from otjobs.server.access import Access, Limits
 from otjobs.server.folder import keep_private
 from otjobs.server.held import held
@@ -167,9 +168,11 @@ class Engine:
         """Append one Native block of spans to the landing table; its rows, and those of the views, are on disk then.
 
         Raises:
+            OSError: the disk is nearly full.
             ServerError: fewer rows were written.
             Exception: chDB's; a part of the rows may be stored all the same.
         """
+        room.check(self._writer, self.folder, len(block))
         with held(block, self.folder) as path:
             written = self._writer.query(self._insert_spans % {"path": quoted(path)}).rows_written()
         if written < rows:  # the rows of the views count, too

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import json_format
 from google.rpc import code_pb2, status_pb2
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -79,12 +81,15 @@ def application(receiver: Receiver) -> Starlette:
             return _failure(str(error), kind, error.status)
         except BusyError as error:
             return _failure(str(error) or BUSY_MESSAGE, kind, 503)
+        except ClientDisconnect:
+            return _failure("the client went away", kind, 400)
         finally:
             held.release()
 
     async def dropped(request: Request) -> Response:
-        async for _ in request.stream():
-            pass
+        with contextlib.suppress(ClientDisconnect):
+            async for _ in request.stream():
+                pass
         is_json = request.headers.get("content-type", "").lower().startswith(JSON)
         return Response(b"{}" if is_json else b"", media_type=JSON if is_json else PROTOBUF)
 

@@ -20,7 +20,7 @@ _ID_FIELDS: Final = frozenset({"traceId", "spanId", "parentSpanId", "trace_id", 
 _MAX_DEPTH: Final = 120
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
-_FAULTS: Final = (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError)
+_FAULTS: Final = (json_format.ParseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 # What may hold spans, by level, under all its names; the first is today's.
 _REQUEST: Final = (("resourceSpans", "resource_spans"),)
 _RESOURCE: Final = (

@@ -66,7 +66,8 @@ def read(url: str) -> Address:
 
 def public(url: str) -> str:
     """Return an address without its password, whatever is wrong with it."""
-    scheme, separator, rest = url.partition("://")
+    # First, since such a value may hold an @ as well.
+    scheme, separator, rest = _SECRET_PARAMETER.sub(r"\1***", url).partition("://")
     if not separator:
         scheme, rest = "", url
     account, at, place = rest.rpartition("@")
@@ -75,4 +76,4 @@ def public(url: str) -> str:
     elif not at and not place.startswith("["):
         # Without its @ a password stands where the port does.
         place = re.sub(r"^([^:/]*):(?!\d{0,5}(?:[/?#]|$)).*", r"\1:***", place, flags=re.DOTALL)
-    return _SECRET_PARAMETER.sub(r"\1***", f"{scheme}{separator}{account}{at}{place}")
+    return f"{scheme}{separator}{account}{at}{place}"

@@ -193,6 +193,17 @@ def test_json_nested_without_end_costs_at_most_its_own_span(embedded, post):
     assert post(marked.replace('"HERE"', some).encode())["status"] == 200
 
 
+@pytest.mark.parametrize("odd", [{"kind": "HUGE"}, {"status": {"code": "HUGE"}}, {"startTimeUnixNano": "HUGE"}])
+def test_a_number_that_is_none_costs_its_own_span(embedded, post, odd):
+    service = f"huge-{next(iter(odd))}"
+    marked = json.dumps(
+        as_json(service, scopeSpans=[{"spans": [{**json_span("bad", 9), **odd}, json_span("good", 10)]}])
+    )
+    answer = post(marked.replace('"HUGE"', "1e400").encode())
+    assert (answer["status"], answer["partialSuccess"]["rejectedSpans"]) == (200, "1")
+    assert embedded.names(service) == ["good"]
+
+
 @pytest.mark.parametrize("names", [
     ("instrumentationLibrarySpans", "instrumentationLibrary"), ("instrumentation_library_spans", "instrumentation_library"), ("scope_spans", "scope"),
 ])  # fmt: skip

@@ -198,3 +198,12 @@ def test_the_file_is_written(tmp_path):
     done = CliRunner().invoke(cli, ["migrate", "--roles-xml", str(file), "--writer-password-env", "MINE"])
     assert done.exit_code == 0, done.output
     assert '<password from_env="MINE"/>' in file.read_text()
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    file = tmp_path / "nowhere" / "otjobs.xml"
+    done = CliRunner().invoke(cli, ["migrate", "--roles-xml", str(file)])
+    assert (done.exit_code, done.output) == (
+        1,
+        f"otjobs: cannot write the file {file} of --roles-xml: No such file or directory\n",
+    )
