@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from otjobs.store import connect
-from otjobs.store.text import fill
+from otjobs.backend.store import connect
+from otjobs.backend.store.text import fill
 
 if TYPE_CHECKING:
     import clickhouses
 
-    from otjobs.store import Store
+    from otjobs.backend.store import Store
 
 SQL = Path(__file__).resolve().parent / "sql"
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from figures import cpu_seconds_of, emit, end_cleanly, memory_mb, table
 from job_spans import template
 
-from otjobs.server import Server
-from otjobs.store import connect
+from otjobs.backend.server import Server
+from otjobs.backend.store import connect
 
 GOAL_RATE, GOAL_MB = 5_000, 800
 SENDERS = 4

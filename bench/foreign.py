@@ -22,8 +22,8 @@ import clickhouses
 from blocks import Blocks
 from figures import cpu_seconds_of, emit, end_cleanly, median, memory_mb, skipped, table
 
-from otjobs.store import Store, connect
-from otjobs.store.migrate import migrate
+from otjobs.backend.store import Store, connect
+from otjobs.backend.store.migrate import migrate
 
 OURS, BLOCKS = "foreign_ours", "foreign_blocks"
 WEEK = 7 * 86400 * 10**9

@@ -29,8 +29,8 @@ import wire
 from figures import cpu_seconds_of, emit, end_cleanly, median, skipped, table
 from job_spans import Template, template
 
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,10 +28,10 @@ import clickhouses
 from blocks import Blocks, text
 from figures import cpu_seconds_of, emit, end_cleanly, median, skipped, table
 
+from otjobs.backend.store import Store, connect
+from otjobs.backend.store.migrate import migrate
+from otjobs.backend.store.text import named_query, query_names
 from otjobs.errors import OtjobsError
-from otjobs.store import Store, connect
-from otjobs.store.migrate import migrate
-from otjobs.store.text import named_query, query_names
 
 OURS, THEIRS, BIG = "scale_ours", "scale_exporter", "scale_big"
 WEEK = 7 * 86400 * 10**9

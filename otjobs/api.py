@@ -25,8 +25,8 @@ from otjobs.carrier import Carrier, decode
 from otjobs.dispatch import Dispatch
 from otjobs.errors import guard
 from otjobs.job import Job
+from otjobs.span_attributes import outcome_of
 from otjobs.spans import Execution
-from otjobs.wire import outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,8 +8,8 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 
 from otjobs.config import settings
-from otjobs.providers import active, start_span
-from otjobs.wire import attributes_of
+from otjobs.span_attributes import attributes_of
+from otjobs.tracing import active, start_span
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -66,7 +66,7 @@ def forget(execution: Execution) -> None:
 
 def send(execution: Execution, interval: float) -> None:
     """Send one beacon; `interval` is the time until the next one in seconds."""
-    from otjobs.providers import start_span
+    from otjobs.tracing import start_span
 
     attributes = {
         **execution.attempt_attributes,

@@ -13,9 +13,9 @@ from otjobs import attributes as a
 from otjobs import given
 from otjobs import job as jobs
 from otjobs.errors import guard
-from otjobs.inherit import Composite, composite_in, dispatcher_in, with_composite
-from otjobs.providers import start_span
-from otjobs.wire import error_of, record_error
+from otjobs.span_attributes import error_of, record_error
+from otjobs.surroundings import Composite, composite_in, dispatcher_in, with_composite
+from otjobs.tracing import start_span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,10 +13,10 @@ from otjobs import given
 from otjobs import job as jobs
 from otjobs.carrier import encode
 from otjobs.errors import guard
-from otjobs.inherit import Composite, Passage, composite_in, dispatcher_in, inherit, trace_of
-from otjobs.providers import active, own_service, start_span
+from otjobs.span_attributes import attributes_of, error_of, record_error, set_attributes
+from otjobs.surroundings import Composite, Passage, composite_in, dispatcher_in, inherit, trace_of
 from otjobs.texts import bounded
-from otjobs.wire import attributes_of, error_of, record_error, set_attributes
+from otjobs.tracing import active, own_service, start_span
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -19,8 +19,7 @@ from otjobs import job as jobs
 from otjobs.attempt import start_execute
 from otjobs.dispatch import Dispatch
 from otjobs.errors import guard
-from otjobs.inherit import execution_in, labels, with_execution
-from otjobs.wire import (
+from otjobs.span_attributes import (
     error_of,
     is_cancellation,
     job_from,
@@ -29,6 +28,7 @@ from otjobs.wire import (
     record_error,
     set_attributes,
 )
+from otjobs.surroundings import execution_in, labels, with_execution
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from otjobs import attributes as a
 from otjobs import job as jobs
-from otjobs import providers
+from otjobs import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,10 +129,10 @@ def capture_jobs(
     before = jobs.clock
     if clock is not None:
         jobs.clock = clock
-    providers.use_tracer_provider(provider)
+    tracing.use_tracer_provider(provider)
     try:
         yield Captured(provider, exporter)
     finally:
-        providers.use_tracer_provider(None)
+        tracing.use_tracer_provider(None)
         jobs.clock = before
         provider.shutdown()

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import parts
 
-from otjobs.store import connect
-from otjobs.store.cluster import find_cluster, migrate_cluster
+from otjobs.backend.store import connect
+from otjobs.backend.store.cluster import find_cluster, migrate_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from otjobs.store import Store
+    from otjobs.backend.store import Store
 
 ENGINE = os.environ.get("OTJOBS_TEST_ENGINE", "newest")
 """The ClickHouse that tests use: `newest`, or `oldest`."""

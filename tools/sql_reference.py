@@ -1,4 +1,4 @@
-"""Write docs/reference/sql.md from the schema and the comments in `otjobs/sql`: `python tools/sql_reference.py`."""
+"""Write docs/reference/sql.md from the schema and the comments in the SQL files: `python tools/sql_reference.py`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
-from otjobs.store.text import named_query, query_names, statement
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
+from otjobs.backend.store.text import named_query, query_names, statement
 
 if TYPE_CHECKING:
-    from otjobs.store import Store
+    from otjobs.backend.store import Store
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "sql.md"
 VIEWS = (
@@ -51,7 +51,7 @@ WHERE coalesce(enqueued_at, started_at) >= now() - INTERVAL 1 DAY
 
 where the second line is what skips the other days. `SELECT *` of a view costs more than the columns that are needed.
 
-This page is written from `otjobs/sql/reference/*.sql`, `otjobs/sql/queries/*.sql` and the schema by
+This page is written from `otjobs/backend/sql/reference/*.sql`, `otjobs/backend/sql/queries/*.sql` and the schema by
 `python tools/sql_reference.py`.
 """
 
@@ -97,7 +97,7 @@ def render(store: Store) -> str:
     queries = [
         "## Named queries",
         "",
-        "`otjobs sql --named NAME --param KEY=VALUE`; their text is in `otjobs/sql/queries`, to be copied and changed.",
+        "`otjobs sql --named NAME --param KEY=VALUE`. To copy and change one, see `otjobs/backend/sql/queries`.",
         "",
         *(_query(name) for name in query_names()),
     ]

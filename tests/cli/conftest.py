@@ -8,7 +8,7 @@ import parts
 import pytest
 from running import fill
 
-from otjobs.server import Server
+from otjobs.backend.server import Server
 
 
 @pytest.fixture(autouse=True)

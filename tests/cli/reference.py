@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from otjobs.cli.app import cli
+from otjobs.backend.cli.app import cli
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
 ORDER = (

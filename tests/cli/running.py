@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import cli_history
 from click.testing import CliRunner
 
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
 
-OTJOBS = [sys.executable, "-c", "import sys; from otjobs.cli import main; sys.exit(main())"]
+OTJOBS = [sys.executable, "-c", "import sys; from otjobs.backend.cli import main; sys.exit(main())"]
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Done:
 
 def invoke(*arguments, url="", given="") -> Done:
     """Run the command in this process, which is quicker; its output is no terminal."""
-    from otjobs.cli.app import cli
+    from otjobs.backend.cli.app import cli
 
     environment = {name: None for name in os.environ if name.startswith(("OTEL_", "OTJOBS_"))}
     done = CliRunner().invoke(

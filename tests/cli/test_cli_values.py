@@ -11,9 +11,9 @@ from uuid import UUID
 
 import pytest
 
-from otjobs.cli import timeline, values
-from otjobs.cli.screen import Column, Screen
-from otjobs.cli.timeline import DELAY, EMPTY, FAILED, RUN, WAIT, Scale
+from otjobs.backend.cli import timeline, values
+from otjobs.backend.cli.screen import Column, Screen
+from otjobs.backend.cli.timeline import DELAY, EMPTY, FAILED, RUN, WAIT, Scale
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 

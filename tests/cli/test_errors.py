@@ -11,10 +11,10 @@ import parts
 import pytest
 from running import invoke, run
 
-from otjobs.server import Server
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
-from otjobs.store.roles import grant
+from otjobs.backend.server import Server
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
+from otjobs.backend.store.roles import grant
 
 USERS = {"writer": "w/r@i#t%e", "reader": "r"}
 

@@ -11,7 +11,7 @@ import reference
 from click.testing import CliRunner
 from running import run
 
-from otjobs.cli.app import cli
+from otjobs.backend.cli.app import cli
 
 COMMANDS = sorted(cli.commands)
 
@@ -47,7 +47,7 @@ def test_the_reference_page_is_what_the_commands_say():
 def without(*modules, call=()):
     """Run the command in an interpreter that has no such modules."""
     hide = "".join(f"sys.modules[{name!r}] = None; " for name in modules)
-    script = f"import sys; {hide}from otjobs.cli import main; sys.exit(main())"
+    script = f"import sys; {hide}from otjobs.backend.cli import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", script, *call], capture_output=True, text=True, timeout=60, check=False
     )

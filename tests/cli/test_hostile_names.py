@@ -16,10 +16,10 @@ import cli_history
 import parts
 import pytest
 
-from otjobs.cli import app
-from otjobs.server import Server
-from otjobs.store import connect
-from otjobs.store.text import query_names
+from otjobs.backend.cli import app
+from otjobs.backend.server import Server
+from otjobs.backend.store import connect
+from otjobs.backend.store.text import query_names
 
 EVER = ("--since", "520w")
 HOSTILE = {
@@ -113,7 +113,7 @@ def environment(url: str) -> dict[str, str]:
 # Many commands in one process, for a Python start takes a second; each as a shell gives it.
 MANY = """
 import json, sys
-from otjobs.cli import main
+from otjobs.backend.cli import main
 for arguments in json.loads(sys.stdin.readline()):
     sys.argv[1:] = arguments
     try:
@@ -250,4 +250,4 @@ def test_only_one_module_writes():
     # __init__: before anything is there; up: names its own ports and folder; rebuild: a bar of its own words
     assert found == {"screen.py", "__init__.py", "up.py", "rebuild.py"}
     assert "print(" not in (folder / "rebuild.py").read_text()
-    assert sys.modules["otjobs.cli.screen"]
+    assert sys.modules["otjobs.backend.cli.screen"]

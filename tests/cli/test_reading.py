@@ -12,8 +12,8 @@ import cli_history
 import pytest
 from running import OTJOBS, invoke, run
 
-from otjobs.server import Server
-from otjobs.store import connect
+from otjobs.backend.server import Server
+from otjobs.backend.store import connect
 
 GOLDEN = Path(__file__).parent / "golden"
 EVER = ("--since", "520w")

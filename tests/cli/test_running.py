@@ -13,8 +13,8 @@ import parts
 import pytest
 from running import OTJOBS, invoke, run
 
-from otjobs.store import connect
-from otjobs.store.migrate import migrations
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrations
 
 FREE = ("--grpc-port", "0", "--http-port", "0", "--sql-port", "0")
 NEWEST = migrations()[-1][0]
@@ -105,7 +105,7 @@ def test_sigterm_ends_it_well(up):
 def test_a_signal_before_the_server_listens_to_them_ends_it_well_too(tmp_path, name):
     script = f"""
 import os, signal, sys, time
-from otjobs.cli import main, up
+from otjobs.backend.cli import main, up
 def run(*_, **__):
     os.kill(os.getpid(), signal.{name})
     time.sleep(5)

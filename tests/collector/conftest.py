@@ -7,8 +7,8 @@ import itertools
 import pytest
 import wire
 
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
 
 _numbers = itertools.count(1)
 

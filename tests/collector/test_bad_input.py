@@ -24,8 +24,8 @@ DAY = 86_400 * SECOND
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory, collector_binary, clickhouse):
     """One gateway for all tests here: what one of them breaks, the next one sees."""
-    from otjobs.store import connect
-    from otjobs.store.migrate import migrate
+    from otjobs.backend.store import connect
+    from otjobs.backend.store.migrate import migrate
 
     store = connect(clickhouse.database_url("bad_input"))
     migrate(store)

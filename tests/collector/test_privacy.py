@@ -148,8 +148,8 @@ def by_agent(tmp_path_factory, collector_binary):
 @pytest.fixture(scope="module")
 def by_gateway(tmp_path_factory, collector_binary, clickhouse):
     """Send a request through a gateway, and give all that ClickHouse stored as text."""
-    from otjobs.store import connect
-    from otjobs.store.migrate import migrate
+    from otjobs.backend.store import connect
+    from otjobs.backend.store.migrate import migrate
 
     store = connect(clickhouse.database_url("privacy"))
     migrate(store)

@@ -80,8 +80,8 @@ def most_memory(collector) -> float:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory, collector_binary, clickhouse):
     """A store, and an agent and a gateway in front of it."""
-    from otjobs.store import connect
-    from otjobs.store.migrate import migrate
+    from otjobs.backend.store import connect
+    from otjobs.backend.store.migrate import migrate
 
     folder = tmp_path_factory.mktemp("limits")
     found = connect(clickhouse.database_url("limits"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
 
 TESTS = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS.parent))  # `import grafana` is the package at the top of the repository

@@ -9,8 +9,8 @@ from compose_project import SECRETS
 from panel_history import History
 from panels import OVERVIEW, TRACE, alert_rules, alert_sql, panels, run_panel
 
+from otjobs.backend.store import connect
 from otjobs.errors import AccountError, QueryError
-from otjobs.store import connect
 
 pytestmark = pytest.mark.clickhouse
 

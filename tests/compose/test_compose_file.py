@@ -124,13 +124,13 @@ def test_the_wheel_of_the_image_has_the_sql(tmp_path):
     names = subprocess.run(
         [sys.executable, "-m", "zipfile", "-l", str(wheel)], check=True, capture_output=True, text=True
     ).stdout
-    for path in (ROOT / "otjobs" / "sql").rglob("*.sql"):
+    for path in (ROOT / "otjobs" / "backend" / "sql").rglob("*.sql"):
         assert str(path.relative_to(ROOT)) in names
 
 
 def test_every_command_exists(services):
-    from otjobs.cli import main  # the console script's target
-    from otjobs.cli.app import cli
+    from otjobs.backend.cli import main  # the console script's target
+    from otjobs.backend.cli.app import cli
 
     assert callable(main)
     program, subcommand = services["migrate"]["command"]

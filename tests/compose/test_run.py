@@ -17,7 +17,7 @@ import pytest
 from compose_project import ROOT, clickhouse_with_accounts, url
 from panels import OVERVIEW, run_panel
 
-from otjobs.store import connect
+from otjobs.backend.store import connect
 
 BIN = Path(sys.executable).parent
 

@@ -9,7 +9,7 @@ import time
 
 from kombu import Connection
 
-from otjobs.demo import broker
+from otjobs.backend.demo import broker
 
 MESSAGES = 400
 PRODUCERS = 3

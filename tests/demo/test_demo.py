@@ -13,7 +13,7 @@ import parts
 import psutil
 import pytest
 
-OTJOBS = [sys.executable, "-c", "import sys; from otjobs.cli import main; sys.exit(main())"]
+OTJOBS = [sys.executable, "-c", "import sys; from otjobs.backend.cli import main; sys.exit(main())"]
 LOST, REFUSED, DEAD = "WorkerLostError", "CardRefused", "GatewayTimeout"
 
 
@@ -153,7 +153,7 @@ def test_a_process_that_dies_is_told_with_the_end_of_its_log(demo):
     process = demo("--seconds", "20")
     while "orders come in" not in (line := process.stdout.readline()):
         assert line, process.stderr.read()
-    beat = parts.wait_until(lambda: children(process, "otjobs.demo.shop beat"), what="beat")
+    beat = parts.wait_until(lambda: children(process, "otjobs.backend.demo.shop beat"), what="beat")
     # it has begun to write its log by the time it listens to signals
     parts.wait_until(lambda: beat[0].status() == psutil.STATUS_SLEEPING, what="beat sleeps")
     for one in beat:

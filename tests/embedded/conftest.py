@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from otjobs.server import Endpoints, Server
+from otjobs.backend.server import Endpoints, Server
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 

@@ -13,8 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue
 
-from otjobs.server.decode import parse_json, parse_protobuf
-from otjobs.server.native import varint
+from otjobs.backend.server.decode import parse_json, parse_protobuf
+from otjobs.backend.server.native import varint
 
 
 def field(number: int, data: bytes) -> bytes:

@@ -111,8 +111,8 @@ def test_a_full_disk_loses_nothing_acknowledged(start, span, request_of, tmp_pat
 
 TIGHT = """
 import sys, json, pathlib
-from otjobs.server import engine
-from otjobs.server.__main__ import main
+from otjobs.backend.server import engine
+from otjobs.backend.server.__main__ import main
 
 plain = engine.Engine.insert
 def insert(self, *arguments):
@@ -131,7 +131,7 @@ def test_a_memory_limit_loses_nothing_acknowledged(start, span, request_of, tmp_
     plain = subprocess.Popen
 
     def patched(command, **options):
-        if command[1:3] == ["-m", "otjobs.server"]:
+        if command[1:3] == ["-m", "otjobs.backend.server"]:
             command = [command[0], str(tmp_path / "tight.py"), command[3], str(tight)]
         return plain(command, **options)
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from otjobs.server.printable import PrintableFormatter, printable
+from otjobs.backend.server.printable import PrintableFormatter, printable
 
 
 @pytest.mark.parametrize(

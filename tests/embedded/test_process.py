@@ -20,8 +20,8 @@ import requests
 from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
+from otjobs.backend.server import Server
 from otjobs.errors import ConfigurationError, FolderInUseError, PortInUseError
-from otjobs.server import Server
 
 
 def test_a_taken_folder_is_named_with_its_owner(embedded):
@@ -165,7 +165,7 @@ def test_a_sender_that_goes_away_frees_its_room(start, span, request_of):
 def test_it_ends_with_the_process_that_started_it(tmp_path):
     # Given a server that a script started, which is killed and so cannot stop it
     script = (
-        "import sys, time; from otjobs.server import Server; server = Server(sys.argv[1]); server.start(); "
+        "import sys, time; from otjobs.backend.server import Server; server = Server(sys.argv[1]); server.start(); "
         "print(server.pid, flush=True); time.sleep(600)"
     )
     with subprocess.Popen(

@@ -14,10 +14,10 @@ import pytest
 import requests
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from otjobs.backend.server import Server
+from otjobs.backend.store import token
+from otjobs.backend.store.text import named_query, query_names
 from otjobs.errors import ServerError
-from otjobs.server import Server
-from otjobs.store import token
-from otjobs.store.text import named_query, query_names
 
 SECRET = "the-secret-of-the-user"
 
@@ -419,7 +419,7 @@ def test_answers_carry_no_terminal_escapes(start, tmp_path):
         import sys
 
         with subprocess.Popen(
-            [sys.executable, "-c", "from otjobs.cli import main; main()", "up", "--data", str(tmp_path / "data"), "--grpc-port", "0", "--http-port", "0", "--sql-port", "0"],
+            [sys.executable, "-c", "from otjobs.backend.cli import main; main()", "up", "--data", str(tmp_path / "data"), "--grpc-port", "0", "--http-port", "0", "--sql-port", "0"],
             stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm-256color"},
         ) as process:  # fmt: skip
             said = b""

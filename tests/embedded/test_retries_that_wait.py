@@ -11,7 +11,7 @@ import parts
 import pytest
 from click.testing import CliRunner
 
-from otjobs.cli.app import cli
+from otjobs.backend.cli.app import cli
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 

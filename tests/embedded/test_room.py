@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from otjobs.server import room
+from otjobs.backend.server import room
 
 MIB, GIB = 1 << 20, 1 << 30
 

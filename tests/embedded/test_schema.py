@@ -8,9 +8,9 @@ import textwrap
 
 import pytest
 
+from otjobs.backend.server import Server
+from otjobs.backend.store.migrate import migrations
 from otjobs.errors import NewerSchemaError
-from otjobs.server import Server
-from otjobs.store.migrate import migrations
 
 NEWEST = max(version for version, _, _ in migrations())
 
@@ -18,7 +18,7 @@ NEWEST = max(version for version, _, _ in migrations())
 OLDER = textwrap.dedent(
     """
     import sys
-    from otjobs.store import connect, migrate
+    from otjobs.backend.store import connect, migrate
     all_of_them = migrate.migrations()
     migrate.migrations = lambda: all_of_them[:-1]
     store = connect("chdb://" + sys.argv[1])

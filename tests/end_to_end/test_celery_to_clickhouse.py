@@ -17,8 +17,8 @@ import clickhouses
 import parts
 import pytest
 
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

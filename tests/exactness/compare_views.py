@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from otjobs.store import Store
+    from otjobs.backend.store import Store
 
 Row = dict[str, Any]
 KEYS = {

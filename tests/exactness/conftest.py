@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from model import World, recompute
 
-from otjobs.store import Store, connect
-from otjobs.store.cluster import shards
-from otjobs.store.migrate import migrate
+from otjobs.backend.store import Store, connect
+from otjobs.backend.store.cluster import shards
+from otjobs.backend.store.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from compare_views import compare
 from history import History, Job, Run, S, Workflow, generate
 from spans_of import spans_of
 
-from otjobs.store import connect
+from otjobs.backend.store import connect
 
 VIEWS = ("queue_minutes", "workflow_minutes", "job_edges", "job_types", "pipeline_health", "clock_skew", "workflows")
 pytestmark = pytest.mark.clickhouse

@@ -12,7 +12,7 @@ from history import History, Job, Observed, Run, S, Workflow
 from model import overtaken
 from spans_of import spans_of
 
-from otjobs.cli.app import cli
+from otjobs.backend.cli.app import cli
 
 HOUR, DAY = 3600 * S, 86_400 * S
 IDS = itertools.count(1)

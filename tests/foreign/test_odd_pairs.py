@@ -10,8 +10,8 @@ from pathlib import Path
 import parts
 import pytest
 
-from otjobs.server import Server
-from otjobs.store import connect
+from otjobs.backend.server import Server
+from otjobs.backend.store import connect
 
 APPS = Path(__file__).resolve().parent / "apps"
 

@@ -22,7 +22,7 @@ from stock import (
 )
 from test_pairing import HISTORIES, figures, trace
 
-from otjobs.store.rebuild import SLICE_SPANS, plan, rebuild
+from otjobs.backend.store.rebuild import SLICE_SPANS, plan, rebuild
 
 
 def jobs(store, columns, where="1"):
@@ -294,7 +294,7 @@ def test_who_saw_less_does_not_overrule(store):
 
 @pytest.mark.parametrize("at_once", [SLICE_SPANS, 7])
 def test_rebuild_makes_them_again(store, monkeypatch, at_once):
-    monkeypatch.setattr("otjobs.store.rebuild.SLICE_SPANS", at_once)
+    monkeypatch.setattr("otjobs.backend.store.rebuild.SLICE_SPANS", at_once)
     empty(store)
     for make in HISTORIES.values():
         store.insert_spans(make())

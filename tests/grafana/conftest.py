@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from panel_history import History
 
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
 
 _numbers = itertools.count(1)
 

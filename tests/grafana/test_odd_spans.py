@@ -10,10 +10,10 @@ import odd_spans
 import panels
 import pytest
 
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
+from otjobs.backend.store.text import named_query, query_names
 from otjobs.errors import QueryError
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
-from otjobs.store.text import named_query, query_names
 
 SEEDS = int(os.environ.get("OTJOBS_ODD_SEEDS", "1"))
 """How many times 150 odd spans."""

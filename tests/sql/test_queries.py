@@ -16,9 +16,9 @@ import parts
 import pytest
 from expected_rows import EMPTY, EXPECTED, OPEN, OPEN_ENDED, ORDER, PARAMETERS, REPORT, Day, Elapsed
 
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
-from otjobs.store.text import named_query, query_names, statement
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
+from otjobs.backend.store.text import named_query, query_names, statement
 
 # Both are set when the history is told, which may be long after this module was imported.
 BEGAN = 0  # seconds

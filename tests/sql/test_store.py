@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import clickhouses
 import pytest
 
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate, migrations
 from otjobs.errors import NewerSchemaError, QueryError, StoreUnreachableError
-from otjobs.store import connect
-from otjobs.store.migrate import migrate, migrations
 
 T = 1_790_000_000_000_000_000
 S = 1_000_000_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otjobs.store import Store, connect
-from otjobs.store.migrate import migrate
+from otjobs.backend.store import Store, connect
+from otjobs.backend.store.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,4 +34,4 @@ def store(url) -> Iterator[Store]:
 @pytest.fixture
 def not_refreshed(monkeypatch) -> None:
     """Rebuild as an account that may not have rows stored at once: nothing waits for them."""
-    monkeypatch.setattr("otjobs.store.rebuild._refresh", lambda *_: None)
+    monkeypatch.setattr("otjobs.backend.store.rebuild._refresh", lambda *_: None)

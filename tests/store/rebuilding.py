@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 DYING = """
 import os, signal, sys
 from datetime import date
-from otjobs.store import connect, rebuild as module
+from otjobs.backend.store import connect, rebuild as module
 left = [int(sys.argv[3])]
 def dying(real):
     def call(*args, **names):

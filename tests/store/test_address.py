@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
+from otjobs.backend.store import connect
+from otjobs.backend.store.address import public, read
 from otjobs.errors import ConfigurationError, StoreUnreachableError
-from otjobs.store import connect
-from otjobs.store.address import public, read
 
 WORDS = (
     "hunter2",

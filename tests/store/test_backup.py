@@ -8,8 +8,8 @@ import clickhouses
 import pytest
 from jobs_of import figures, midnight, workflow
 
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
 
 pytestmark = pytest.mark.clickhouse
 

@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from clickhouses import hosts
 from jobs_of import midnight, nanoseconds, span
 
-from otjobs.cli.app import cli
+from otjobs.backend.cli.app import cli
+from otjobs.backend.store import connect
+from otjobs.backend.store.cluster import Cluster, find_cluster, migrate_cluster, shards
+from otjobs.backend.store.forget import forget
+from otjobs.backend.store.migrate import applied, migrate, migrations
 from otjobs.errors import ConfigurationError, QueryError, StoreError, StoreUnreachableError
-from otjobs.store import connect
-from otjobs.store.cluster import Cluster, find_cluster, migrate_cluster, shards
-from otjobs.store.forget import forget
-from otjobs.store.migrate import applied, migrate, migrations
 
 pytestmark = pytest.mark.clickhouse
 S = 1_000_000_000

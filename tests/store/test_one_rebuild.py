@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from jobs_of import midnight, workflow
 from rebuilding import killed
 
-from otjobs.cli.app import cli
+from otjobs.backend.cli.app import cli
+from otjobs.backend.store import connect, lease
+from otjobs.backend.store.rebuild import abandon, leftovers, plan, rebuild, unfinished
 from otjobs.errors import StoreError
-from otjobs.store import connect, lease
-from otjobs.store.rebuild import abandon, leftovers, plan, rebuild, unfinished
 
 pytestmark = [pytest.mark.clickhouse, pytest.mark.usefixtures("not_refreshed")]
 DAY = midnight(3)
@@ -88,7 +88,7 @@ def test_after_a_kill_the_lease_runs_out_and_the_doctor_says_how_to_go_on(store,
     with pytest.raises(StoreError, match=rf"process {process}, last heard of"):
         rebuild(store, days)
     monkeypatch.setattr(lease, "LEASE_SECONDS", 1.0)
-    monkeypatch.setattr("otjobs.cli.doctor.LEASE_SECONDS", 1.0)
+    monkeypatch.setattr("otjobs.backend.cli.doctor.LEASE_SECONDS", 1.0)
     time.sleep(1.5)
     # Then the doctor's command finishes what was begun.
     [(found, following)] = doctor(url)

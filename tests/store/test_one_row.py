@@ -9,10 +9,10 @@ import pytest
 from jobs_of import S, midnight, nanoseconds, span, workflow
 from test_upgrade import migrate_to
 
-from otjobs.store import connect
-from otjobs.store.forget import forget
-from otjobs.store.migrate import migrate
-from otjobs.store.rebuild import rebuild
+from otjobs.backend.store import connect
+from otjobs.backend.store.forget import forget
+from otjobs.backend.store.migrate import migrate
+from otjobs.backend.store.rebuild import rebuild
 
 pytestmark = pytest.mark.clickhouse
 TRACE = f"{77:032x}"

@@ -13,10 +13,10 @@ import pytest
 from jobs_of import failure, figures, midnight, nanoseconds, span, workflow
 from rebuilding import killed
 
+from otjobs.backend.store import connect
+from otjobs.backend.store.rebuild import TABLES, plan, rebuild, unfinished
+from otjobs.backend.store.retention import keep
 from otjobs.errors import StoreError
-from otjobs.store import connect
-from otjobs.store.rebuild import TABLES, plan, rebuild, unfinished
-from otjobs.store.retention import keep
 
 pytestmark = pytest.mark.clickhouse
 DAY = midnight(3)

@@ -8,9 +8,9 @@ import clickhouses
 import pytest
 from jobs_of import S, failure, figures, midnight, nanoseconds, span, workflow
 
+from otjobs.backend.store.forget import Forgotten, forget
+from otjobs.backend.store.retention import days, horizons, keep, retention
 from otjobs.errors import ConfigurationError
-from otjobs.store.forget import Forgotten, forget
-from otjobs.store.retention import days, horizons, keep, retention
 
 pytestmark = pytest.mark.clickhouse
 FIGURES = ("workflows", "queue_minutes", "workflow_minutes", "job_edges", "job_types")

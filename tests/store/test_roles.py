@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from jobs_of import midnight, workflow
 
-from otjobs.cli.app import cli
+from otjobs.backend.cli.app import cli
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import migrate
+from otjobs.backend.store.roles import PASSWORDS, grant, users_xml
+from otjobs.backend.store.text import statement
 from otjobs.errors import AccountError, QueryError
-from otjobs.store import connect
-from otjobs.store.migrate import migrate
-from otjobs.store.roles import PASSWORDS, grant, users_xml
-from otjobs.store.text import statement
 
 pytestmark = pytest.mark.clickhouse
 ROOT = Path(__file__).resolve().parents[2]

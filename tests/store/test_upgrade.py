@@ -11,10 +11,10 @@ from datetime import timedelta
 import pytest
 from jobs_of import failure, figures, midnight, workflow
 
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import Layout, applied, apply, migrate, migrations
+from otjobs.backend.store.text import fill, statement
 from otjobs.errors import NewerSchemaError, StoreError
-from otjobs.store import connect
-from otjobs.store.migrate import Layout, applied, apply, migrate, migrations
-from otjobs.store.text import fill, statement
 
 pytestmark = pytest.mark.clickhouse
 NEWEST = migrations()[-1][0]
@@ -139,7 +139,7 @@ READING = [
 @pytest.mark.parametrize("command", [*READING, "migrate", "migrate --show"])
 def test_an_older_client_says_what_to_do(newer, command):
     done = subprocess.run(
-        [sys.executable, "-c", "from otjobs.cli import main; main()", *command.split(), "--url", newer],
+        [sys.executable, "-c", "from otjobs.backend.cli import main; main()", *command.split(), "--url", newer],
         capture_output=True,
         text=True,
         timeout=60,
@@ -164,7 +164,7 @@ def newer(clickhouse):
 
 
 def test_a_server_that_is_too_old_is_refused_and_left_alone(url, monkeypatch):
-    monkeypatch.setattr("otjobs.store.migrate.OLDEST_SERVER", (99, 1))
+    monkeypatch.setattr("otjobs.backend.store.migrate.OLDEST_SERVER", (99, 1))
     store = connect(url)
     with pytest.raises(StoreError, match=r"is ClickHouse 2\d\.\d+\.\d+\.\d+; otjobs needs 99\.1 or newer: upgrade it"):
         migrate(store)

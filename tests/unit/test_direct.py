@@ -17,10 +17,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from otjobs import direct, light
+from otjobs.sdk import fast_encoder, fast_spans
 
 light_only = pytest.mark.skipif(
-    not light.usable(TracerProvider().get_tracer("otjobs")), reason="this OpenTelemetry SDK is older than light spans"
+    not fast_spans.usable(TracerProvider().get_tracer("otjobs")),
+    reason="this OpenTelemetry SDK is older than light spans",
 )
 
 REMOTE = SpanContext(0xA1, 0xB2, is_remote=True, trace_flags=TraceFlags(1))
@@ -40,7 +41,7 @@ def tracer(exporter):
 
 
 def _span(tracer, name="execute x", *, context=None, kind=SpanKind.CONSUMER, attributes=None, links=()):
-    return light.start_span(
+    return fast_spans.start_span(
         tracer, name, context=context or Context(), kind=kind, attributes=attributes or {"a": "b"},
         links=[Link(link) for link in links], start_time=1_000_000_000,
     )  # fmt: skip
@@ -61,10 +62,10 @@ def _spans_of(request):
 
 
 def _assert_same(spans, *, directly=True):
-    body = direct.Encoder(encode_spans).encode(spans)
+    body = fast_encoder.Encoder(encode_spans).encode(spans)
     assert (body is not None) is directly
-    made = direct.Encoder(encode_spans)(spans)
-    assert isinstance(made, direct.Encoded) is directly
+    made = fast_encoder.Encoder(encode_spans)(spans)
+    assert isinstance(made, fast_encoder.Encoded) is directly
     found = ExportTraceServiceRequest.FromString(made.SerializePartialToString())
     assert _spans_of(found) == _spans_of(encode_spans(spans))
     assert len(_spans_of(found)) == len(spans)
@@ -146,8 +147,8 @@ def test_small_batches_and_foreign_spans_are_the_sdks(tracer, exporter):
 def test_a_span_that_cannot_be_written_is_left_to_the_sdk_alone(tracer, exporter):
     for number in range(12):
         _span(tracer, attributes={"n": 1 << 70 if number == 5 else number, "s": "ok"}).end()
-    made = direct.Encoder(encode_spans)(exporter.get_finished_spans())
-    assert isinstance(made, direct.Encoded)  # the others are written directly
+    made = fast_encoder.Encoder(encode_spans)(exporter.get_finished_spans())
+    assert isinstance(made, fast_encoder.Encoded)  # the others are written directly
     found = _spans_of(ExportTraceServiceRequest.FromString(made.SerializePartialToString()))
     assert len(found) == 12
     assert sorted(len(span.attributes) for span, *_ in found.values()) == [1] + [2] * 11  # that number has no encoding
@@ -155,19 +156,19 @@ def test_a_span_that_cannot_be_written_is_left_to_the_sdk_alone(tracer, exporter
 
 @pytest.fixture
 def loaded(monkeypatch):
-    module = types.ModuleType(direct.EXPORTER)
+    module = types.ModuleType(fast_encoder.EXPORTER)
     module.encode_spans = encode_spans
-    monkeypatch.setitem(sys.modules, direct.EXPORTER, module)
+    monkeypatch.setitem(sys.modules, fast_encoder.EXPORTER, module)
     return module
 
 
 @light_only
 def test_it_is_put_in_place_once(loaded):
-    assert direct.install()
+    assert fast_encoder.install()
     placed = loaded.encode_spans
-    assert isinstance(placed, direct.Encoder)
+    assert isinstance(placed, fast_encoder.Encoder)
     assert placed.original is encode_spans
-    assert direct.install()
+    assert fast_encoder.install()
     assert loaded.encode_spans is placed
 
 
@@ -181,11 +182,11 @@ def test_an_sdk_that_writes_something_else_is_left_alone(loaded):
         return request
 
     loaded.encode_spans = newer
-    assert not direct.install()
+    assert not fast_encoder.install()
     assert loaded.encode_spans is newer
 
 
 def test_where_the_exporter_is_not_loaded_nothing_happens(monkeypatch):
-    monkeypatch.delitem(sys.modules, direct.EXPORTER, raising=False)
-    assert not direct.install()
-    assert direct.EXPORTER not in sys.modules
+    monkeypatch.delitem(sys.modules, fast_encoder.EXPORTER, raising=False)
+    assert not fast_encoder.install()
+    assert fast_encoder.EXPORTER not in sys.modules

@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import otjobs
 from otjobs import attributes as a
-from otjobs import config, encoding, errors
+from otjobs import config, errors
+from otjobs.sdk import careful_encoder
 from otjobs.testing import capture_jobs
 from otjobs.texts import bounded, mended
 
@@ -77,7 +78,7 @@ def test_a_span_of_the_application_that_cannot_be_encoded_is_mended_and_its_neig
     with pytest.raises((ValueError, TypeError, OverflowError)):
         encode_spans(made())  # what the SDK does with the batch
     before = sum(errors.fault_counts().values())
-    names = encoded(encoding.Careful(encode_spans)(made()))
+    names = encoded(careful_encoder.Careful(encode_spans)(made()))
     assert len(names) == 3
     assert (names[0], names[2]) == ("before", "after")
     assert sum(errors.fault_counts().values()) == before + 1
@@ -98,7 +99,10 @@ def test_a_span_that_cannot_be_mended_costs_itself_and_is_counted(spans, caplog)
     one, two = made()
     what = "a span cannot be encoded and was left out of its batch"
     before = errors.fault_counts().get(what, 0)
-    assert encoded(encoding.Careful(encode_spans)([one, Unreadable("x"), two, Unreadable("y")])) == ["before", "after"]
+    assert encoded(careful_encoder.Careful(encode_spans)([one, Unreadable("x"), two, Unreadable("y")])) == [
+        "before",
+        "after",
+    ]
     assert errors.fault_counts()[what] == before + 2
 
 
@@ -110,7 +114,7 @@ def _is_there(name):
     return True
 
 
-MODULES = [name for name in encoding.EXPORTERS if _is_there(name)]
+MODULES = [name for name in careful_encoder.EXPORTERS if _is_there(name)]
 
 
 def test_the_exporters_for_protobuf_are_there():
@@ -141,7 +145,9 @@ def test_an_encoder_that_takes_everything_is_given_sound_spans(spans):
     make("good", attributes={"file": BAD})
     make(**FAULTS["name"])
     make(**FAULTS["float time"])
-    careful = encoding.Careful(lambda batch: [(s.name, dict(s.attributes), s.start_time) for s in batch], lenient=True)
+    careful = careful_encoder.Careful(
+        lambda batch: [(s.name, dict(s.attributes), s.start_time) for s in batch], lenient=True
+    )
     found = careful(made())
     assert len(found) == 3
     json.dumps(found, ensure_ascii=False).encode()
@@ -196,7 +202,7 @@ def test_every_text_of_ours_is_mended_where_spans_are_made(place, how, monkeypat
             assert len(names) == 2
             one, two = captured.spans
             assert one.attributes[a.JOB_ID] == two.attributes[a.JOB_ID]
-            assert all(encoding._is_sound(span) for span in captured.spans)
+            assert all(careful_encoder._is_sound(span) for span in captured.spans)
     finally:
         monkeypatch.undo()
         config.settings.cache_clear()

@@ -11,7 +11,7 @@ from opentelemetry.distro import OpenTelemetryDistro
 from opentelemetry.instrumentation.auto_instrumentation import _load
 from opentelemetry.instrumentation.distro import DefaultDistro
 
-from otjobs.integrations import celery_green
+from otjobs.integrations.celery import green_pools
 
 WORKER = ["/venv/bin/celery", "-A", "app", "worker", "-P", "eventlet"]
 CHOSEN = "OTEL_PYTHON_DISTRO"
@@ -24,7 +24,7 @@ def patched(monkeypatch):
 
     found = []
     monkeypatch.setattr(celery, "maybe_patch_concurrency", found.append)
-    monkeypatch.setattr(celery_green, "_patched", False)
+    monkeypatch.setattr(green_pools, "_patched", False)
     for name in (CHOSEN, "OTJOBS_GREEN_DISTRO"):
         monkeypatch.setenv(name, "")  # so that what the test leaves there is removed
         monkeypatch.delenv(name)
@@ -33,7 +33,7 @@ def patched(monkeypatch):
 
 def starts(monkeypatch, command):
     """What `opentelemetry-instrument` does: the launcher, then the process that it becomes."""
-    celery_green.choose_distro(["opentelemetry-instrument", *command])
+    green_pools.choose_distro(["opentelemetry-instrument", *command])
     monkeypatch.setattr("sys.orig_argv", command)
     return _load._load_distro()
 
@@ -69,7 +69,7 @@ def test_what_only_starts_the_worker_passes_the_choice_on(monkeypatch, patched, 
     assert isinstance(starts(monkeypatch, starter), OpenTelemetryDistro)
     assert os.environ[CHOSEN] == "otjobs_green"
     monkeypatch.setattr("sys.orig_argv", WORKER)
-    monkeypatch.setattr(celery_green, "_patched", False)
+    monkeypatch.setattr(green_pools, "_patched", False)
     assert isinstance(_load._load_distro(), OpenTelemetryDistro)
     assert patched[-1] == WORKER
     assert CHOSEN not in os.environ
@@ -77,7 +77,7 @@ def test_what_only_starts_the_worker_passes_the_choice_on(monkeypatch, patched, 
 
 def test_a_worker_whose_sdk_was_earlier_says_what_to_set(monkeypatch, patched, caplog):
     monkeypatch.setattr("sys.orig_argv", WORKER)
-    celery_green.patch_early()
+    green_pools.patch_early()
     assert patched == [WORKER]
     assert "set OTEL_PYTHON_DISTRO=otjobs_green" in caplog.text
 

@@ -8,7 +8,8 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from otjobs import config, lifecycle, providers
+from otjobs import config, tracing
+from otjobs.sdk import lifecycle
 
 LONG = 60.0
 """What hangs here hangs longer than any test waits."""
@@ -61,20 +62,20 @@ def provided(settings, monkeypatch):
         provider = TracerProvider(shutdown_on_exit=False)
         processor = BatchSpanProcessor(exporter, **options)
         provider.add_span_processor(processor)
-        providers.use_tracer_provider(provider)
-        providers.tracer()
+        tracing.use_tracer_provider(provider)
+        tracing.tracer()
         made.append((exporter, provider))
         return exporter, processor._batch_processor
 
     yield make
-    providers.use_tracer_provider(None)
+    tracing.use_tracer_provider(None)
     for exporter, provider in made:
         exporter.released.set()
         provider.shutdown()
 
 
 def span():
-    providers.tracer().start_span("one").end()
+    tracing.tracer().start_span("one").end()
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,10 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 
 from otjobs import attributes as a
-from otjobs import light
+from otjobs.sdk import fast_spans
 
 # On an older SDK (1.40) job spans are the SDK's own; that nothing is lost by it is what the other tests show there.
-LIGHT = light.usable(TracerProvider().get_tracer("otjobs"))
+LIGHT = fast_spans.usable(TracerProvider().get_tracer("otjobs"))
 light_only = pytest.mark.skipif(not LIGHT, reason="this OpenTelemetry SDK is older than light spans")
 
 PARENT = SpanContext(0xA1, 0xB2, is_remote=True, trace_flags=TraceFlags(1), trace_state=TraceState([("k", "v")]))
@@ -105,10 +105,10 @@ def test_a_light_span_equals_the_sdks(sampler, parent, attributes, links):
     given = {"sampler": sampler, "context": context, "attributes": attributes, "links": links}
 
     def sdks(tracer, name, **more):
-        assert light.usable(tracer)
+        assert fast_spans.usable(tracer)
         return tracer.start_span(name, **more)
 
-    assert _record(light.start_span, **given) == _record(sdks, **given)
+    assert _record(fast_spans.start_span, **given) == _record(sdks, **given)
 
 
 @light_only
@@ -138,7 +138,7 @@ def test_limits_bind_what_others_set_as_ever(limits):
 
         return more
 
-    _, (_, mine) = record(filled(light.start_span))
+    _, (_, mine) = record(filled(fast_spans.start_span))
     _, (_, theirs) = record(filled(lambda tracer, name, **more: tracer.start_span(name, **more)))
     ours = {key: value for key, value in mine["attributes"].items() if key not in a.NAMES}
     kept = limits.max_span_attributes
@@ -150,26 +150,26 @@ def test_limits_bind_what_others_set_as_ever(limits):
 
 
 def test_with_few_links_allowed_the_sdk_makes_the_spans():
-    assert not light.usable(TracerProvider(span_limits=SpanLimits(max_links=5)).get_tracer("t"))
+    assert not fast_spans.usable(TracerProvider(span_limits=SpanLimits(max_links=5)).get_tracer("t"))
 
 
 def test_other_tracers_make_their_own_spans():
-    assert not light.usable(trace.NoOpTracer())
-    assert not light.usable(trace.ProxyTracerProvider().get_tracer("t"))
+    assert not fast_spans.usable(trace.NoOpTracer())
+    assert not fast_spans.usable(trace.ProxyTracerProvider().get_tracer("t"))
 
 
 @light_only
 def test_an_sdk_of_another_shape_makes_its_own_spans(monkeypatch):
     tracer = TracerProvider().get_tracer("t")
-    assert light.usable(tracer)
-    before = light.sdk._Span.__init__
+    assert fast_spans.usable(tracer)
+    before = fast_spans.sdk._Span.__init__
 
     def newer(self, *args, **kwargs):
         before(self, *args, **kwargs)
         self._new_field = 1
 
-    monkeypatch.setattr(light.sdk.Span, "__init__", newer)
-    assert not light.usable(tracer)
+    monkeypatch.setattr(fast_spans.sdk.Span, "__init__", newer)
+    assert not fast_spans.usable(tracer)
 
 
 def test_an_id_generator_of_an_older_interface_is_the_sdks_to_handle():
@@ -177,4 +177,4 @@ def test_an_id_generator_of_an_older_interface_is_the_sdks_to_handle():
         generate_span_id = staticmethod(lambda: 1)
         generate_trace_id = staticmethod(lambda: 1)
 
-    assert not light.usable(TracerProvider(id_generator=Older()).get_tracer("t"))
+    assert not fast_spans.usable(TracerProvider(id_generator=Older()).get_tracer("t"))

@@ -23,7 +23,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 import otjobs
 from otjobs import attributes as a
-from otjobs import errors, providers
+from otjobs import errors, tracing
 from otjobs.carrier import decode
 from otjobs.testing import capture_jobs
 
@@ -299,11 +299,11 @@ def provider():
         exporter = InMemorySpanExporter()
         for one in (*processors, SimpleSpanProcessor(exporter)):
             made[0].add_span_processor(one)
-        providers.use_tracer_provider(made[0])
+        tracing.use_tracer_provider(made[0])
         return exporter
 
     yield make
-    providers.use_tracer_provider(None)
+    tracing.use_tracer_provider(None)
     for one in made:
         one.shutdown()
 

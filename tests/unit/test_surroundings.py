@@ -12,9 +12,9 @@ import otjobs
 from otjobs import attributes as a
 from otjobs import errors, spans
 from otjobs.carrier import MAX_LINKS, decode, encode
-from otjobs.inherit import passage, passing
-from otjobs.integrations.celery_green import green_pool
+from otjobs.integrations.celery.green_pools import green_pool
 from otjobs.job import Job
+from otjobs.surroundings import passage, passing
 from otjobs.testing import TickingClock, capture_jobs
 
 DISPATCH = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))

@@ -10,7 +10,7 @@ import requests
 from celery_main_harness import Yard, stop
 from otlp_receiver import Receiver
 
-from otjobs.server import Server
+from otjobs.backend.server import Server
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 

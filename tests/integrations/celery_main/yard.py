@@ -26,16 +26,15 @@ app.conf.update(
 
 
 if os.environ.get("YARD_SABOTAGE"):  # every hook of the tracing fails: what does that cost a job?
-    from otjobs import lifecycle, spans
-    from otjobs.integrations import celery_execute, celery_observe
+    from otjobs import spans
+    from otjobs.integrations.celery import execute, main_process
+    from otjobs.sdk import lifecycle
 
     def broken(*_args, **_kwargs):
         raise RuntimeError("sabotaged")
 
     spans.Execution.__init__ = spans.Dispatch.__init__ = broken
-    spans.ended_elsewhere = lifecycle.flush = lifecycle.flush_last = celery_observe._report = celery_execute.read = (
-        broken
-    )
+    spans.ended_elsewhere = lifecycle.flush = lifecycle.flush_last = main_process._report = execute.read = broken
 
 
 if os.environ.get("YARD_TRACE_IDS"):  # as docs/howto/celery-workers.md shows it

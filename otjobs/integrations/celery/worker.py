@@ -1,0 +1,75 @@
+"""Celery's worker processes: when their spans must leave, and which spans of their own work nobody wants."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel_context
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from otjobs import tracing
+from otjobs.errors import guard
+from otjobs.integrations.celery import execute, main_process
+from otjobs.sdk import forking, lifecycle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger("otjobs")
+
+
+def without_own_spans(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Keep client instrumentations silent in the worker's own work, such as polling (of `WorkController.start`).
+
+    A task of a solo or gevent pool runs inside of it; its execute span has a context of its own, not silenced.
+    """
+    with suppress_instrumentation():
+        return wrapped(*args, **kwargs)
+
+
+def pool_starts(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Make gRPC exporters safe before the first fork (wrapper of the prefork `TaskPool.on_start`)."""
+    with guard("the exporters could not be prepared for forked children"):
+        tracing.tracer()
+        forking.keep_grpc_out()
+    return wrapped(*args, **kwargs)
+
+
+def child_started(**_: Any) -> None:
+    """Note that this is a pool child (signal `worker_process_init`; a solo pool sends it in the main process, too)."""
+    with guard("a pool child could not be prepared"):
+        billiard = sys.modules.get("billiard.process")
+        if billiard is None or billiard.current_process().name == "MainProcess":
+            return
+        execute.in_pool_child = True
+        _come_last()
+        # A child forked by the consumer's loop inherits its silence.
+        otel_context.attach(otel_context.Context())
+
+
+def _come_last() -> None:
+    """Let the application's receivers run before ours, which may wait: a hard time limit leaves a child 0.1 s."""
+    stops = sys.modules["celery.signals"].worker_process_shutdown
+    uid = f"otjobs:{child_stops.__name__}"
+    if stops.disconnect(child_stops, dispatch_uid=uid):
+        stops.connect(child_stops, weak=False, dispatch_uid=uid)
+
+
+def child_stops(**_: Any) -> None:
+    """Send a pool child's last spans: it leaves through `os._exit` (signal `worker_process_shutdown`)."""
+    lifecycle.finish()
+
+
+def shutdown(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Report what the end of the worker leaves unfinished, and send it (wrapper of `WorkController._shutdown`)."""
+    pid = os.getpid()
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        with guard("the worker's last spans could not be sent"):
+            if os.getpid() == pid:
+                main_process.unfinished()
+                lifecycle.flush_last()

@@ -1,0 +1,164 @@
+"""Starts the SDK's own spans without what a span of known content does not need.
+
+`Tracer.start_span` checks, copies and bounds every attribute, link and list again for each span; for job spans, whose
+attributes are made here, that is most of what tracing a job costs (bench/celery_overhead.py). A `JobSpan` is the SDK's
+span with the same fields, filled in directly; samplers, processors, ids and limits are asked as ever.
+
+It is used only where the installed SDK looks as this module knows it, which is tried once per tracer; anywhere else
+`Tracer.start_span` does the work.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, DEFAULT_ON, Decision
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    get_current_span,
+    set_span_in_context,
+)
+
+from otjobs.errors import guard
+from otjobs.sdk import own_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.trace import Link, Span, Tracer
+
+    from otjobs.sdk.own_attributes import Attributes
+
+MOST_LINKS: Final = 110
+"""More than a job span has when it starts."""
+
+_UNSET: Final = Status(StatusCode.UNSET)
+_NO_ATTRIBUTES: Final = BoundedAttributes(0, None, immutable=True)
+_RANDOM: Final = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
+_FLAGS: Final = {
+    (sampled, random): TraceFlags((TraceFlags.SAMPLED if sampled else 0) | (_RANDOM if random else 0))
+    for sampled in (True, False)
+    for random in (True, False)
+}
+
+
+class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hides its class)
+    """A span of the SDK, filled in without its constructor."""
+
+    def __init__(
+        self,
+        tracer: Any,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[Link],
+        start_time: int,
+    ) -> None:
+        limits = tracer._span_limits  # noqa: SLF001
+        self._name = name
+        self._context = context
+        self._kind = kind
+        self._instrumentation_info = tracer.instrumentation_info
+        self._instrumentation_scope = tracer._instrumentation_scope  # noqa: SLF001
+        self._parent = parent
+        self._start_time = start_time
+        self._end_time = None
+        self._attributes = attributes
+        for link in links:
+            link._attributes = _NO_ATTRIBUTES  # noqa: SLF001
+        # Lists that may grow are made when they do: with their locks and buffers they are most of a waiting span.
+        self._events: Sequence[Any] = ()
+        self._links: Sequence[Link] = tuple(links)
+        self._resource = tracer.resource
+        self._status = _UNSET
+        self._sampler = tracer.sampler
+        self._trace_config = None
+        self._record_exception = True
+        self._set_status_on_exception = True
+        self._span_processor = tracer.span_processor
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._record_end_metrics: Any = None
+
+    def _add_event(self, event: Any) -> None:
+        with self._lock:
+            if not self._events:
+                self._events = BoundedList(self._limits.max_events)
+        super()._add_event(event)
+
+    def _add_link(self, link: Link) -> None:
+        with self._lock:
+            if type(self._links) is tuple:
+                self._links = BoundedList.from_seq(self._limits.max_links, self._links)
+        super()._add_link(link)
+
+
+def usable(tracer: Tracer) -> bool:
+    """Tell whether this tracer's spans can be made here: it is the SDK's, as this module knows it, without limits."""
+    if type(tracer) is not sdk.Tracer:
+        return False
+    with guard("the SDK's spans are not as expected, so job spans cost more"):
+        limits: Any = tracer._span_limits  # noqa: SLF001
+        if limits.max_links is not None and limits.max_links < MOST_LINKS:
+            return False
+        if not hasattr(tracer.id_generator, "is_trace_id_random"):
+            return False
+        # A trial on a provider of its own: neither the ids nor the processors of the real one are touched.
+        trial = sdk.TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False).get_tracer("otjobs")
+        above = SpanContext(1, 1, is_remote=True, trace_flags=TraceFlags(1))
+        context = set_span_in_context(NonRecordingSpan(above), Context())
+        given: Any = {"context": context, "kind": SpanKind.PRODUCER, "attributes": {"a": 1}, "start_time": 1}
+        theirs, ours = trial.start_span("", **given), start_span(trial, "", links=(), **given)
+        same = vars(theirs).keys() == vars(ours).keys()
+        return same and vars(theirs._attributes).keys() <= vars(ours._attributes).keys()  # type: ignore[attr-defined]  # noqa: SLF001
+    return False
+
+
+def start_span(
+    tracer: Any,
+    name: str,
+    *,
+    context: Context,
+    kind: SpanKind,
+    attributes: dict[str, Any],
+    links: Sequence[Link],
+    start_time: int,
+) -> Span:
+    """Start a span like `Tracer.start_span` of a tracer that is `usable`; its attributes are sound, and not copied."""
+    parent: SpanContext | None = get_current_span(context).get_span_context() if context else None
+    if not tracer._is_enabled():  # noqa: SLF001
+        return NonRecordingSpan(parent or INVALID_SPAN_CONTEXT)
+    ids = tracer.id_generator
+    if parent is None or not parent.is_valid:
+        parent, trace_id, random = None, ids.generate_trace_id(), ids.is_trace_id_random()
+    else:
+        trace_id, random = parent.trace_id, parent.trace_flags.random_trace_id  # type: ignore[attr-defined,unused-ignore]
+    if tracer.sampler is DEFAULT_ON:  # what it would answer, without asking three more objects
+        decision = Decision.RECORD_AND_SAMPLE if parent is None or parent.trace_flags.sampled else Decision.DROP
+        added, state = None, None if parent is None else parent.trace_state
+    else:
+        result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, links)
+        decision, added, state = result.decision, result.attributes, result.trace_state
+    flags = _FLAGS[decision is Decision.RECORD_AND_SAMPLE, bool(random)]
+    own = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)  # noqa: FBT003
+    ended = tracer._tracer_metrics.start_span(parent, decision)  # noqa: SLF001
+    if decision is Decision.DROP:
+        return NonRecordingSpan(own)
+    limits = tracer._span_limits  # noqa: SLF001
+    span = JobSpan(tracer, name, own, parent, kind, own_attributes.of(attributes, added, limits), links, start_time)
+    span._record_end_metrics = ended  # noqa: SLF001
+    tracer.span_processor.on_start(span, parent_context=context)
+    return span

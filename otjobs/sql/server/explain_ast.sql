@@ -1,3 +1,0 @@
--- The syntax tree of a statement that has no JSON form (DESCRIBE, EXISTS, SHOW CREATE); filled in by otjobs.server.access
--- once chDB's parser has said that it is one statement.
-EXPLAIN AST %(statement)s

@@ -1,2 +1,0 @@
--- Changes settings of a handle; statement of the embedded SQL port, filled in by otjobs.server.engine.
-SET %(changes)s

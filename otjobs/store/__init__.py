@@ -1,7 +1,0 @@
-"""ClickHouse and chDB behind one client; migrations; named queries."""
-
-from __future__ import annotations
-
-from otjobs.store.client import Result, Store, connect
-
-__all__ = ["Result", "Store", "connect"]
