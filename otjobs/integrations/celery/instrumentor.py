@@ -9,6 +9,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from otjobs import tracing
 from otjobs.errors import guard
 from otjobs.integrations.celery import (
+    canvases,
     eager,
     execute,
     main_process,
@@ -61,7 +62,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "celery.beat": (wrap("Scheduler.apply_async", publish.beat_apply_async),),
     "celery.backends.base": (wrap("Backend.chord_error_from_stack", replace.chord_failed),),
     "celery.canvas": tuple(
-        wrap(f"{name}.{call}", canvas.composite_of(kind, eager=call == "apply"))
+        wrap(f"{name}.{call}", canvases.composite_of(kind, eager=call == "apply"))
         for kind, name in (("group", "group"), ("chain", "_chain"), ("chord", "_chord"))
         for call in ("apply_async", "apply")
     ),
