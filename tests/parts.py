@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -145,6 +146,15 @@ def wait_until(check, *, seconds: float = 30.0, what: str = "it", every: float =
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds} s for {what}")
         time.sleep(every)
+
+
+def json_lines(path: Path, *, from_byte: int = 0) -> list:
+    """Return what processes have logged to a file, a JSON text a line; a line that is still being written is not there yet."""
+    if not path.exists():
+        return []
+    with path.open("rb") as lines:
+        lines.seek(from_byte)
+        return [json.loads(line) for line in lines.read().split(b"\n")[:-1]]
 
 
 def http_ok(url: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import statistics
@@ -124,7 +123,7 @@ def wait_for(condition, seconds, what):
 
 def read_log(folder):
     path = folder / "shop.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return parts.json_lines(path)
 
 
 @pytest.mark.redis

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import defaultdict
@@ -39,7 +38,7 @@ def run(tmp_path, redis_url, server, work, publish, *, env=None):
     }
 
     def happened():
-        lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        lines = parts.json_lines(log)
         jobs = defaultdict(lambda: {"attempts": {}})
         for line in lines:
             job = jobs[line["job"]]

@@ -169,7 +169,7 @@ class CeleryHarness:
         return Story(self.receiver, self.path)
 
     def log(self):
-        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+        return parts.json_lines(self.path)
 
     def stop(self):
         threads = [threading.Thread(target=one.stop) for one in self._started]

@@ -6,7 +6,6 @@ that they export. The scenarios then compare the two.
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -55,11 +54,7 @@ class Story:
 
     @property
     def log(self) -> list[dict]:
-        if not self._log.exists():
-            return []
-        with self._log.open("rb") as lines:
-            lines.seek(self._from_byte)
-            return [json.loads(line) for line in lines.read().decode().splitlines()]
+        return parts.json_lines(self._log, from_byte=self._from_byte)
 
     def wait(
         self, *, executed: int, dispatched: int | None = None, seconds: float = 15.0, quiet: float = 0.25

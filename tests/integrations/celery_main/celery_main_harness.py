@@ -98,7 +98,7 @@ class Yard:
         return self._app
 
     def log(self):
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        return parts.json_lines(self.path)
 
     def seen(self, what, job=None):
         return [e for e in self.log() if e["what"] == what and job in (None, e["job"])]

@@ -115,7 +115,7 @@ def test_sentry_gets_the_same_items_with_and_without_tracing(yard, pool):
             yard.app.send_task(f"sentry_yard.{task}", [1])
 
         def there(out=out):
-            found = [tuple(json.loads(line)) for line in out.read_text().splitlines()]
+            found = [tuple(line) for line in parts.json_lines(out)]
             runs = Counter(name for kind, name, _, _ in found if kind == "transaction")
             return found if runs["sentry_yard.again"] == 3 and runs["sentry_yard.child"] == 1 and len(found) >= 7 else 0
 
