@@ -9,8 +9,9 @@ from otjobs._version import __version__
 from otjobs.api import dispatching, ended, executing
 from otjobs.composites import composite
 from otjobs.errors import OtjobsError
+from otjobs.execution import current_execution
+from otjobs.job_labels import labels
 from otjobs.sdk.lifecycle import flush
-from otjobs.spans import current_execution, labels
 from otjobs.triggers import trigger
 
 __all__ = [  # noqa: RUF022  (grouped by use)

@@ -19,14 +19,14 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from otjobs import attributes as a
-from otjobs import given, spans, times
-from otjobs import job as jobs
-from otjobs.carrier import Carrier, decode
+from otjobs import clock, given, times
+from otjobs.carrier import Carrier, decode, job_from
 from otjobs.dispatch import Dispatch
-from otjobs.errors import guard
+from otjobs.elsewhere import ended_elsewhere
+from otjobs.execution import Execution
+from otjobs.faults import guard
 from otjobs.job import Job
-from otjobs.span_attributes import outcome_of
-from otjobs.spans import Execution
+from otjobs.next_attempt import next_carrier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,7 +68,7 @@ def dispatching(
         trigger_name: route or schedule entry.
         labels: the job's own labels.
     """
-    now = jobs.now()
+    now = clock.now()
     due = times.deadline(due_at, "due_at")
     delay = given.seconds(delay_seconds, "delay_seconds")
     if due is None and delay:
@@ -171,12 +171,12 @@ def ended(
         decoded, job = _read(
             carrier, job_type=job_type, queue=queue, system=system, job_id=job_id, attempt=attempt, worker=worker
         )
-        outcome = outcome_of(outcome)
+        outcome = given.outcome(outcome)
         started_at, ended_at = times.moment(started_at, "started_at"), times.moment(ended_at, "ended_at")
         due = times.deadline(due_at, "due_at")
         if started_at is None and outcome not in a.UNSTARTED_OUTCOMES:
             started_at = _assumed_start(job)
-        context = spans.ended_elsewhere(
+        context = ended_elsewhere(
             job,
             decoded,
             outcome,
@@ -184,9 +184,9 @@ def ended(
             started_at=started_at,
             ended_at=ended_at,
             dead_letter=given.flag(dead_letter, "dead_letter"),
-            retry_ready_at=max(jobs.now(), due or 0),
+            retry_ready_at=max(clock.now(), due or 0),
         )
-        return spans.next_carrier(
+        return next_carrier(
             job,
             decoded.dispatch or context,
             decoded.context,
@@ -199,7 +199,7 @@ def ended(
 
 def _assumed_start(job: Job) -> int:
     """Return the earliest moment the attempt can have started: nobody here saw it start."""
-    return max(job.published_at or job.enqueued_at or jobs.now(), job.due_at or 0)
+    return max(job.published_at or job.enqueued_at or clock.now(), job.due_at or 0)
 
 
 def _read(carrier: object, **known: Any) -> tuple[Carrier, Job]:
@@ -208,7 +208,7 @@ def _read(carrier: object, **known: Any) -> tuple[Carrier, Job]:
     for name, value in known.items():
         if value is not None and not (type(value) is str and not value):  # nearly all of them are not given
             known[name] = _READERS[name](value, name)
-    job = spans.job_from(decoded, known)
+    job = job_from(decoded, known)
     if not job.job_id:
         job.job_id = uuid.uuid4().hex
     return decoded, job

@@ -12,23 +12,37 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from otjobs import attributes as a
-from otjobs import job as jobs
+from otjobs import clock
 from otjobs.config import settings
-from otjobs.errors import guard
+from otjobs.faults import guard
+from otjobs.tracing import start_span
 
 if TYPE_CHECKING:
-    from otjobs.spans import Execution
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+    from otjobs.job import Job
+
+
+class Running(Protocol):
+    """What a beacon tells of an attempt that runs."""
+
+    job: Job
+    span: Span
+    context: Context
+    started_at: int
+    attempt_attributes: dict[str, Any]
 
 
 @dataclass(slots=True)
 class _Watched:
-    execution: Execution
+    execution: Running
     due: float
     """When the next beacon is to be sent, on the monotonic clock."""
 
@@ -44,7 +58,7 @@ _thread: threading.Thread | None = None
 _starting = threading.Lock()
 
 
-def watch(execution: Execution) -> None:
+def watch(execution: Running) -> None:
     """Send beacons for this attempt once it has lasted longer than the threshold."""
     global _came  # noqa: PLW0603
     after = settings().beacon_after
@@ -59,15 +73,13 @@ def watch(execution: Execution) -> None:
         _wake.set()
 
 
-def forget(execution: Execution) -> None:
+def forget(execution: Running) -> None:
     """Send no more beacons for this attempt."""
     _running.pop(id(execution), None)
 
 
-def send(execution: Execution, interval: float) -> None:
+def send(execution: Running, interval: float) -> None:
     """Send one beacon; `interval` is the time until the next one in seconds."""
-    from otjobs.tracing import start_span
-
     attributes = {
         **execution.attempt_attributes,
         a.OPERATION_TYPE: "receive",
@@ -81,7 +93,7 @@ def send(execution: Execution, interval: float) -> None:
         attributes=attributes,
         start_time=execution.started_at,
     )
-    span.end(max(jobs.now(), execution.started_at))
+    span.end(max(clock.now(), execution.started_at))
 
 
 def _start() -> None:

@@ -20,7 +20,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
 from otjobs import given, propagation, times
-from otjobs.errors import guard, warn
+from otjobs.faults import guard, warn
 from otjobs.job import Job, Parent
 from otjobs.texts import MAX_TEXT, bounded, mended, shown
 
@@ -217,6 +217,32 @@ def _read(data: dict[Any, Any], out: Carrier) -> None:
         out.context = trace.set_span_in_context(trace.NonRecordingSpan(out.dispatch), out.context)
     if isinstance(data.get("links"), str):
         out.fields["links"] = _parse_links(data["links"], out.dispatch)
+
+
+def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
+    """Return the attempt that a carrier and what the queue library knows (which wins) describe together."""
+    known = {key: value for key, value in defaults.items() if value is not None and value != ""}
+    # A job's type and first queue are those of its first publication.
+    job_type = known.pop("job_type", "")
+    attempt = max(given.count(known.pop("attempt", None), "attempt") or 1, carrier.attempt)
+    fields: dict[str, Any] = {
+        "system": carrier.system or "custom",
+        "job_id": carrier.job_id,
+        "queue": carrier.queue,
+        "parent": carrier.parent,
+        **carrier.fields,
+    }
+    if attempt > carrier.attempt and carrier.known:
+        # Somebody who knows nothing of carriers re-published the job: the times in it are an older attempt's.
+        fields["published_at"] = fields["due_at"] = None
+    if known.get("redelivered"):
+        attempt += 1
+        fields["published_at"] = None
+    fields.update(known)
+    job = Job(job_type=carrier.job_type or job_type or "unknown", attempt=attempt, **fields)
+    if carrier.queue and carrier.queue != job.queue:
+        job.first_queue = carrier.queue
+    return job
 
 
 def format_traceparent(context: SpanContext) -> str:

@@ -10,10 +10,9 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from otjobs import attributes as a
-from otjobs import given
-from otjobs import job as jobs
-from otjobs.errors import guard
-from otjobs.span_attributes import error_of, record_error
+from otjobs import clock, given
+from otjobs.faults import guard
+from otjobs.span_errors import error_of, record_error
 from otjobs.surroundings import Composite, composite_in, dispatcher_in, with_composite
 from otjobs.tracing import start_span
 
@@ -72,7 +71,7 @@ class _Around:
         # Of composites in each other the outermost counts.
         self._root = outer is None and dispatcher_in(context) is None
         self._roots, self._surrounding = roots or 0, context
-        self._began_at, self._name = jobs.now(), f"dispatch {kind}"
+        self._began_at, self._name = clock.now(), f"dispatch {kind}"
         found = Composite(group_id, roots if self._root else None, outer)
         if not trace.get_current_span(context).get_span_context().is_valid:
             self._span = self._start()
@@ -96,7 +95,7 @@ class _Around:
             error, reason = error_of(failure)
             if error is not None:
                 record_error(self._span, reason, error, expected=False)
-            self._span.end(max(jobs.now(), self._began_at))
+            self._span.end(max(clock.now(), self._began_at))
 
     def _start(self) -> Span:
         return start_span(

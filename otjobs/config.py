@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from otjobs import environment_variables as env
-from otjobs.errors import warn
+from otjobs.faults import warn
 
 _BATCH_DELAY = "OTEL_BSP_SCHEDULE_DELAY"
 

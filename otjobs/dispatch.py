@@ -9,12 +9,12 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 
 from otjobs import attributes as a
-from otjobs import given
-from otjobs import job as jobs
+from otjobs import clock, given
 from otjobs.carrier import encode
-from otjobs.errors import guard
-from otjobs.span_attributes import attributes_of, error_of, record_error, set_attributes
-from otjobs.surroundings import Composite, Passage, composite_in, dispatcher_in, inherit, trace_of
+from otjobs.faults import guard
+from otjobs.span_attributes import attributes_of, set_attributes
+from otjobs.span_errors import error_of, record_error
+from otjobs.surroundings import composite_in, dispatcher_in, inherit, trace_of
 from otjobs.texts import bounded
 from otjobs.tracing import active, own_service, start_span
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from otjobs.job import Job
-    from otjobs.spans import Execution
+    from otjobs.surroundings import Composite, Dispatcher
 
 
 class Dispatch:
@@ -57,13 +57,13 @@ class Dispatch:
         """Empty where nothing is traced (`OTEL_SDK_DISABLED`)."""
         self.span: Span = trace.INVALID_SPAN
         self._context = otel_context.get_current() if context is None else context
-        self._counter: Execution | Passage | Composite | None = None
+        self._counter: Dispatcher | Composite | None = None
         self._again = False
         self._ended = False
         self._identity = identity
         self._token: Any = None
         if job.enqueued_at is None:
-            job.enqueued_at = jobs.now()
+            job.enqueued_at = clock.now()
         self.started_at = job.enqueued_at if started_at is None else started_at
         with guard("a publication could not be traced"):
             if active():
@@ -73,12 +73,7 @@ class Dispatch:
         job, parent_context = self.job, self._context
         dispatcher = dispatcher_in(parent_context)
         self._counter = composite_in(parent_context) if dispatcher is None and parent_context else dispatcher
-        if (
-            job.enqueued_at is not None
-            and job.job_id
-            and dispatcher is not None
-            and not isinstance(dispatcher, Passage)
-        ):
+        if job.enqueued_at is not None and job.job_id and dispatcher is not None:
             before, job.enqueued_at = job.enqueued_at, dispatcher.first_enqueue(job.system, job.job_id, job.enqueued_at)
             self._again = before != job.enqueued_at
         inherit(job, dispatcher, parent_context)
@@ -118,7 +113,7 @@ class Dispatch:
         with guard("the time of a publication could not be noted"):
             if self._again or not self.carrier:
                 return
-            now = jobs.now()
+            now = clock.now()
             if self._counter is not None:
                 self._counter.enqueued(self.job.system, self.job.job_id, now)
             self.job.enqueued_at = now
@@ -145,7 +140,7 @@ class Dispatch:
                 set_attributes(self.span, {a.ERROR_TYPE: reason})
             elif self._counter is not None:
                 self._counter.child(self.job.system, self.job.job_id)
-            self.span.end(max(jobs.now(), self.started_at, self.job.enqueued_at or 0))
+            self.span.end(max(clock.now(), self.started_at, self.job.enqueued_at or 0))
 
     def __enter__(self) -> Self:
         self.activate()

@@ -13,7 +13,8 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, Final
 
-from otjobs.errors import warn
+from otjobs import attributes as a
+from otjobs.faults import warn
 from otjobs.texts import MAX_TEXT, bounded, shown
 
 MOST_ATTEMPTS: Final = 65_535
@@ -119,6 +120,15 @@ def flag(value: object, name: str) -> bool:
     except Exception:
         unusable(name, value, "a bool")
         return False
+
+
+def outcome(value: object) -> str:
+    """Return an outcome; an unknown one counts as failure."""
+    found = text(value, "outcome", "failure")
+    if found not in a.OUTCOMES:
+        warn("an unknown outcome was given and counts as failure", found)
+        found = "failure"
+    return found
 
 
 def labels(values: object, name: str = "labels") -> dict[str, str]:

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from opentelemetry.trace import SpanContext
-
-clock: Callable[[], int] = time.time_ns
-"""The wall clock, unix ns; `otjobs.testing` replaces it."""
-
-
-def now() -> int:
-    """Return the current time in unix ns."""
-    return clock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +62,3 @@ class Job:
     def changed(self, **fields: object) -> Job:
         """Return a copy with the given fields replaced."""
         return replace(self, **fields)  # type: ignore[arg-type]
-
-
-_worker: tuple[int, str] = (0, "")
-
-
-def default_worker() -> str:
-    """Return `host:pid` of this process."""
-    global _worker  # noqa: PLW0603  (a cache that must notice a fork)
-    pid = os.getpid()
-    if _worker[0] != pid:
-        _worker = (pid, f"{socket.gethostname()}:{pid}")
-    return _worker[1]

@@ -13,7 +13,7 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from otjobs.errors import guard, warn
+from otjobs.faults import guard, warn
 from otjobs.texts import mended, shown
 
 if TYPE_CHECKING:

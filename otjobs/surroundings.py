@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 
 from otjobs import given, triggers
-from otjobs.carrier import decode, encode
 from otjobs.config import settings
-from otjobs.errors import guard
-from otjobs.job import Job, Parent
-from otjobs.span_attributes import job_from
+from otjobs.job import Parent
+from otjobs.job_labels import labels_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from opentelemetry.context import Context
 
-    from otjobs.spans import Execution
+    from otjobs.job import Job
 
 _DISPATCHER: Final = otel_context.create_key("otjobs-dispatcher")
-_LABELS: Final = otel_context.create_key("otjobs-labels")
 _COMPOSITE: Final = otel_context.create_key("otjobs-composite")
 
 
-class Passage:
-    """A job that is left untraced: what it dispatches belongs to whatever dispatched it."""
+class Dispatcher(Protocol):
+    """What dispatches jobs: the attempt that runs, or the traced job above an untraced one."""
 
-    __slots__ = ("job", "workflow_id")
-
-    def __init__(self, job: Job, workflow_id: str) -> None:
-        self.job = job
-        """The nearest traced job above it; without an id where it was itself a root."""
-        self.workflow_id = workflow_id
+    job: Job
+    workflow_id: str
 
     def child(self, system: str, job_id: str) -> None:
-        """Count nothing: the attempt above has reported, or cannot know."""
+        """Count a job that was dispatched."""
+
+    def first_enqueue(self, system: str, job_id: str, enqueued_at: int) -> int:
+        """Return when that job was first dispatched here, which is `enqueued_at` where it is not known already."""
 
     def enqueued(self, system: str, job_id: str, enqueued_at: int) -> None:
-        """Remember nothing, as `child`."""
+        """Correct what `first_enqueue` remembers."""
 
 
 class Composite:
@@ -68,21 +61,15 @@ class Composite:
         return len(self._published)
 
 
-def with_execution(context: Context, execution: Execution | Passage | None) -> Context:
-    """Return the context in which this attempt runs."""
-    return otel_context.set_value(_DISPATCHER, execution, context)
+def with_dispatcher(context: Context, dispatcher: Dispatcher | None) -> Context:
+    """Return the context in which this one dispatches."""
+    return otel_context.set_value(_DISPATCHER, dispatcher, context)
 
 
-def dispatcher_in(context: Context) -> Execution | Passage | None:
+def dispatcher_in(context: Context) -> Dispatcher | None:
     """Return what dispatches jobs in this context: the attempt that runs, or the one above an untraced job."""
     value: Any = context.get(_DISPATCHER)
     return value  # type: ignore[no-any-return]
-
-
-def execution_in(context: Context) -> Execution | None:
-    """Return the attempt that runs in this context."""
-    found = dispatcher_in(context)
-    return None if isinstance(found, Passage) else found
 
 
 def held_together(context: Context) -> bool:
@@ -103,33 +90,13 @@ def composite_in(context: Context) -> Composite | None:
     return value  # type: ignore[no-any-return]
 
 
-@contextmanager
-def labels(**values: object) -> Iterator[None]:
-    """Give labels (`otjobs.label.*`) to every job dispatched inside the block; child jobs inherit them."""
-    token = None
-    with guard("labels could not be given"):
-        context = otel_context.get_current()
-        merged = {**_labels_in(context), **given.labels(values)}
-        token = otel_context.attach(otel_context.set_value(_LABELS, merged, context))
-    try:
-        yield
-    finally:
-        if token is not None:
-            otel_context.detach(token)
-
-
-def _labels_in(context: Context) -> dict[str, str]:
-    value = context.get(_LABELS)
-    return value if isinstance(value, dict) else {}
-
-
 def trace_of(context: Context) -> str:
     """Return the trace id of the current span of a context, 32 hex digits or ''."""
     own = trace.get_current_span(context).get_span_context()
     return f"{own.trace_id:032x}" if own.is_valid else ""
 
 
-def inherit(job: Job, dispatcher: Execution | Passage | None, context: Context) -> None:
+def inherit(job: Job, dispatcher: Dispatcher | None, context: Context) -> None:
     """Fill in what a published job has from the job or composite that dispatches it."""
     if not context:  # a producer outside of any span: nothing to find
         job.trigger = job.trigger or "manual"
@@ -156,27 +123,7 @@ def inherit(job: Job, dispatcher: Execution | Passage | None, context: Context) 
     if keys:
         carried = baggage.get_all(context)
         found.update(given.labels({key: carried[key] for key in keys if key in carried}, "baggage"))
-    found.update(_labels_in(context))
+    found.update(labels_in(context))
     found.update(job.labels)
     if found:
         job.labels = found
-
-
-def passing(context: Context) -> dict[str, str]:
-    """Return the carrier of a job that is left untraced: that of its dispatcher, where its children belong."""
-    dispatcher = dispatcher_in(context)
-    job = Job(system="", job_type="", job_id="")
-    inherit(job, dispatcher, context)
-    if dispatcher is not None:
-        job = dispatcher.job.changed(labels=job.labels, workflow_id=dispatcher.workflow_id)
-    return encode(job, trace.get_current_span(context).get_span_context(), context)
-
-
-def passage(raw: object) -> Context:
-    """Return the context in which an untraced job runs, from the carrier made by `passing` (or its own)."""
-    carrier = decode(raw)
-    if not carrier.known:
-        return carrier.context
-    job = job_from(carrier, {})
-    own = "" if carrier.dispatch is None else f"{carrier.dispatch.trace_id:032x}"
-    return with_execution(carrier.context, Passage(job, job.workflow_id or own))

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from otjobs import attributes as a
-from otjobs import job as jobs
+from otjobs import clock as clocks
 from otjobs import tracing
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ def capture_jobs(
         id_generator=CountingIds() if counting_ids else None,
     )
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    before = jobs.clock
+    before = clocks.source
     if clock is not None:
-        jobs.clock = clock
+        clocks.source = clock
     tracing.use_tracer_provider(provider)
     try:
         yield Captured(provider, exporter)
     finally:
         tracing.use_tracer_provider(None)
-        jobs.clock = before
+        clocks.source = before
         provider.shutdown()

@@ -12,7 +12,7 @@ import math
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Final
 
-from otjobs.errors import warn
+from otjobs.faults import warn
 from otjobs.texts import shown
 
 EARLIEST: Final = 10**17

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 
-from otjobs.errors import guard, warn
+from otjobs.faults import guard, warn
 from otjobs.sdk import careful_encoder, fast_spans, isolated, own_attributes
 from otjobs.texts import MAX_TEXT, described
 from otjobs.texts import bounded as bounded_text

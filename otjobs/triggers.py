@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from otjobs import given
-from otjobs.errors import guard, warn
+from otjobs.faults import guard, warn
 from otjobs.texts import described
 
 if TYPE_CHECKING:

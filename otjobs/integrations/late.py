@@ -14,7 +14,7 @@ from typing import Any
 
 import wrapt
 
-from otjobs.errors import guard
+from otjobs.faults import guard
 
 Undo = Callable[[], None]
 Change = Callable[[ModuleType], Undo | None]

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status
 from wrapt import register_post_import_hook
 
-from otjobs.errors import guard, warn
+from otjobs.faults import guard, warn
 from otjobs.sdk.own_attributes import made_sound
 from otjobs.texts import described, mended, shown
 

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags
 
-from otjobs.errors import guard
+from otjobs.faults import guard
 from otjobs.sdk import fast_spans
 from otjobs.sdk.own_attributes import PLAIN, Attributes
 

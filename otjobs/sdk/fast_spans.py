@@ -30,7 +30,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from otjobs.errors import guard
+from otjobs.faults import guard
 from otjobs.sdk import own_attributes
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from opentelemetry import metrics
 from opentelemetry._logs import get_logger_provider
 from wrapt import register_post_import_hook
 
-from otjobs.errors import guard, warn
+from otjobs.faults import guard, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

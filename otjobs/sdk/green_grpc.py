@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from otjobs import threads
-from otjobs.errors import guard
+from otjobs.faults import guard
 from otjobs.sdk import forking
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
 
-from otjobs.errors import warn
+from otjobs.faults import warn
 from otjobs.texts import described
 
 if TYPE_CHECKING:

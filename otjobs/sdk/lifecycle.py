@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otjobs import given, threads
 from otjobs.config import settings
-from otjobs.errors import guard, warn
+from otjobs.faults import guard, warn
 from otjobs.sdk import forking, green_grpc
 from otjobs.texts import described
 

@@ -17,7 +17,7 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk import environment_variables as env
 
 from otjobs import attributes as a
-from otjobs.errors import warn
+from otjobs.faults import warn
 from otjobs.texts import MAX_TEXT, bounded, mended
 
 MOST_OWN: Final = 64

@@ -17,7 +17,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 import otjobs
 from otjobs import attributes as a
-from otjobs import errors
+from otjobs import errors, faults
 from otjobs.carrier import MAX_FIELDS, MAX_SIZE, decode
 from otjobs.sdk import careful_encoder
 from otjobs.testing import capture_jobs
@@ -316,7 +316,7 @@ def test_an_argument_with_one_plain_meaning_is_converted_without_a_word(argument
     ],
 )
 def test_an_argument_that_cannot_be_used_is_named(argument, value, caplog, monkeypatch):
-    monkeypatch.setattr(errors, "_last_logged", {})
+    monkeypatch.setattr(faults, "_last_logged", {})
     with capture_jobs() as captured:
         with otjobs.dispatching("t", **{argument: value}):
             pass

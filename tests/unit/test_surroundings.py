@@ -1,4 +1,4 @@
-"""What a job has from its surroundings: links, passages through untraced jobs, triggers, composites."""
+"""What a job has from its surroundings: links, untraced jobs between, triggers, composites."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 import otjobs
 from otjobs import attributes as a
-from otjobs import errors, spans
+from otjobs import errors
 from otjobs.carrier import MAX_LINKS, decode, encode
+from otjobs.dispatch import Dispatch
 from otjobs.integrations.celery.green_pools import green_pool
 from otjobs.job import Job
-from otjobs.surroundings import passage, passing
 from otjobs.testing import TickingClock, capture_jobs
+from otjobs.untraced import untraced_carrier, untraced_context
 
 DISPATCH = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))
 
@@ -62,7 +63,7 @@ def test_a_body_links_to_its_headers_in_both_spans(captured):
             pass
         with otjobs.executing(d.carrier) as run:
             headers.append(run.span.get_span_context())
-    with spans.Dispatch(job(links=tuple(headers))) as body:
+    with Dispatch(job(links=tuple(headers))) as body:
         pass
     with otjobs.executing(body.carrier):
         pass
@@ -87,12 +88,12 @@ def test_the_child_of_an_untraced_job_is_the_child_of_the_job_above(captured):
     with otjobs.dispatching("top", labels={"tenant": "acme"}) as top:
         pass
     with otjobs.executing(top.carrier) as run:
-        carried = passing(context.get_current())
+        carried = untraced_carrier(context.get_current())
     # In another process: the untraced job runs, and an untraced one below it
-    token = context.attach(passage(carried))
-    again = passing(context.get_current())
+    token = context.attach(untraced_context(carried))
+    again = untraced_carrier(context.get_current())
     context.detach(token)
-    token = context.attach(passage(again))
+    token = context.attach(untraced_context(again))
     assert otjobs.current_execution() is None
     with otjobs.dispatching("bottom") as bottom:
         pass
@@ -112,8 +113,8 @@ def test_the_child_of_an_untraced_root_is_a_root_with_its_trigger(captured):
     with otjobs.dispatching("warm-up"):
         pass
     with tracer.start_as_current_span("GET", kind=SpanKind.SERVER, attributes={"http.route": "/x"}) as server:
-        carried = passing(context.get_current())
-    token = context.attach(passage(carried))
+        carried = untraced_carrier(context.get_current())
+    token = context.attach(untraced_context(carried))
     with otjobs.dispatching("child"):
         pass
     context.detach(token)
@@ -125,7 +126,7 @@ def test_the_child_of_an_untraced_root_is_a_root_with_its_trigger(captured):
 
 @pytest.mark.parametrize("garbage", [None, "", 7, [], {"traceparent": "zz"}, {"attempt": "x"}])
 def test_a_broken_passage_leads_nowhere_and_breaks_nothing(captured, garbage):
-    token = context.attach(passage(garbage))
+    token = context.attach(untraced_context(garbage))
     with otjobs.dispatching("child"):
         pass
     context.detach(token)

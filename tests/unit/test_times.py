@@ -10,7 +10,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 import otjobs
 from otjobs import attributes as a
-from otjobs import errors, times
+from otjobs import faults, times
 from otjobs.carrier import decode
 from otjobs.testing import TickingClock, capture_jobs
 from otjobs.times import EARLIEST, LATEST, deadline, moment
@@ -21,7 +21,7 @@ NOW = 1_795_000_000 * SECOND
 
 @pytest.fixture(autouse=True)
 def _loud(monkeypatch):
-    monkeypatch.setattr(errors, "_last_logged", {})
+    monkeypatch.setattr(faults, "_last_logged", {})
 
 
 def logged(caplog):

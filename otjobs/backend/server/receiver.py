@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otjobs.backend.server.decode import parse_json, parse_protobuf
 from otjobs.backend.server.rows import Converter
 from otjobs.backend.server.writer import Admission, BusyError, Writer, brief
-from otjobs.errors import warn
+from otjobs.faults import warn
 
 if TYPE_CHECKING:
     from collections import Counter

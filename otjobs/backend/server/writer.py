@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from otjobs.backend.server.native import encode_block
 from otjobs.backend.server.printable import printable
-from otjobs.errors import warn
+from otjobs.faults import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from otjobs.errors import guard
+from otjobs.faults import guard
 from otjobs.integrations.celery import green_pools
 
 with guard("the pool of a Celery worker could not be told"):

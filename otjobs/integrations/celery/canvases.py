@@ -10,7 +10,7 @@ from opentelemetry import context as otel_context
 from otjobs.carrier import MAX_LINKS
 from otjobs.composites import composite
 from otjobs.config import settings
-from otjobs.errors import guard
+from otjobs.faults import guard
 from otjobs.integrations.celery.message import given_context
 from otjobs.integrations.celery.replace import UNLOCK
 from otjobs.surroundings import held_together
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanContext
 
-    from otjobs.spans import Execution
+    from otjobs.execution import Execution
 
 _MAX_CHORDS: Final = 1000
 _headers: OrderedDict[str, dict[str, SpanContext]] = OrderedDict()

@@ -8,11 +8,11 @@ from opentelemetry import context as otel_context
 
 from otjobs import spans
 from otjobs.config import settings
-from otjobs.errors import guard
+from otjobs.execution import execution_in
+from otjobs.faults import guard
 from otjobs.integrations.celery.message import HEADER, SYSTEM, given_context, max_attempts
 from otjobs.integrations.celery.queues import configured_queue
 from otjobs.job import Job
-from otjobs.surroundings import execution_in
 from otjobs.tracing import active
 
 if TYPE_CHECKING:

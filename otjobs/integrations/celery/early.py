@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from otjobs.errors import guard
+from otjobs.faults import guard
 from otjobs.integrations.celery.green_pools import patch_early
 from otjobs.integrations.stock import Stock
 

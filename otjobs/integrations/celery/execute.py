@@ -11,7 +11,8 @@ from opentelemetry import context as otel_context
 from otjobs import spans
 from otjobs.carrier import Carrier, decode
 from otjobs.config import settings
-from otjobs.errors import guard
+from otjobs.execution import execution_in
+from otjobs.faults import guard
 from otjobs.integrations.celery import batch, canvases, eager, endings, replace, reports
 from otjobs.integrations.celery.endings import RUN
 from otjobs.integrations.celery.message import (
@@ -26,7 +27,7 @@ from otjobs.integrations.celery.message import (
     timestamp,
 )
 from otjobs.integrations.celery.queues import delivered_queue, is_broadcast
-from otjobs.surroundings import execution_in, passage
+from otjobs.untraced import untraced_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,7 +98,7 @@ def prerun(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> Non
             return
         if settings().excludes(replace.original_type(request, task.name)):
             carried = header(request, PASSING) or header(request, HEADER)
-            token = None if carried is None else otel_context.attach(passage(carried))
+            token = None if carried is None else otel_context.attach(untraced_context(carried))
             request.__dict__[_RUNNING] = _Running(token=token)
             return
         carrier, job = read(request, task.name, task_id, app=task.app)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.instrumentation.distro import BaseDistro, DefaultDistro
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISTRO
 
-from otjobs.errors import guard
+from otjobs.faults import guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otjobs import tracing
-from otjobs.errors import guard
+from otjobs.faults import guard
 from otjobs.integrations.celery import (
     canvases,
     eager,

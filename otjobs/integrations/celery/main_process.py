@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 
-from otjobs import job as jobs
-from otjobs import spans
+from otjobs import clock, spans
 from otjobs.config import settings
-from otjobs.errors import guard
+from otjobs.faults import guard
 from otjobs.integrations.celery import endings, execute, replace
 from otjobs.integrations.celery.message import HEADER, PASSING, RECEIVED, WAITING, header, max_attempts
-from otjobs.surroundings import passage
+from otjobs.untraced import untraced_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +49,7 @@ _current: ContextVar[_End | None] = ContextVar("otjobs-celery-end", default=None
 def received(request: Any = None, **_: Any) -> None:
     """Note when the main process took the message, for the process that runs it (signal `task_received`)."""
     with guard("a reception could not be noted"):
-        request.request_dict[RECEIVED] = jobs.now()
+        request.request_dict[RECEIVED] = clock.now()
 
 
 def on_failure(wrapped: Callable[..., Any], request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -166,7 +165,7 @@ def _begin(request: Any, ending: Ending) -> _End | None:
     execution = spans.Execution(job, carrier, cpu=False, started_at=started_at, observed=started_at is not None)
     end = _End(execution, ending)
     if not traced:
-        end.traced, end.context = False, passage(header(request, PASSING) or header(request, HEADER))
+        end.traced, end.context = False, untraced_context(header(request, PASSING) or header(request, HEADER))
     setattr(request, _END, end)
     return end
 

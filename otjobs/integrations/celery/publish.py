@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 
-from otjobs import job as jobs
-from otjobs import spans
+from otjobs import clock, spans
 from otjobs.config import settings
-from otjobs.errors import guard
+from otjobs.execution import execution_in
+from otjobs.faults import guard
 from otjobs.integrations.celery import canvases, replace
 from otjobs.integrations.celery.message import (
     HEADER,
@@ -29,9 +29,9 @@ from otjobs.integrations.celery.message import (
 )
 from otjobs.integrations.celery.queues import name_of, published_queue, routed_queue
 from otjobs.job import Job
-from otjobs.surroundings import execution_in, passing
 from otjobs.tracing import active
 from otjobs.triggers import trigger
+from otjobs.untraced import untraced_carrier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class _Sending:
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self.began_at = jobs.now()
+        self.began_at = clock.now()
         self.queue = ""
         """The queue that Celery's router chose."""
         self.headers: Any = None
@@ -125,7 +125,7 @@ def leaves(wrapped: Callable[..., Any], producer: Any, args: tuple[Any, ...], kw
         if state.dispatch is not None:
             state.dispatch.stamp()
         elif state.carrier is not None:
-            state.carrier["published_at"] = str(jobs.now())
+            state.carrier["published_at"] = str(clock.now())
             if state.retried is not None:
                 state.retried.note_publication(state.carrier)
     return wrapped(*args, **kwargs)
@@ -195,7 +195,7 @@ def before_publish(sender: Any = None, headers: Any = None, body: Any = None, **
             return
         context = given_context(headers, context)
         if settings().excludes(str(sender)):
-            put(headers, passing(context), old or passed, name=PASSING)
+            put(headers, untraced_carrier(context), old or passed, name=PASSING)
             return
         group_id, links = canvases.body_of(execution, job_id)
         job = Job(

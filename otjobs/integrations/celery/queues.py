@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from otjobs.errors import guard
+from otjobs.faults import guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from otjobs import spans
 from otjobs.config import settings
-from otjobs.errors import guard
+from otjobs.faults import guard
 from otjobs.integrations.celery import endings, execute, replace
 
 if TYPE_CHECKING:

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 
-from otjobs import job as jobs
-from otjobs import spans
+from otjobs import clock, spans
 from otjobs.carrier import decode
-from otjobs.errors import guard
+from otjobs.execution import execution_in
+from otjobs.faults import guard
 from otjobs.integrations.celery.endings import RUN
 from otjobs.integrations.celery.message import HEADER, SYSTEM, WAITING, header
-from otjobs.surroundings import execution_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -92,7 +91,7 @@ def next_attempt(known: Mapping[str, Any], job_id: str, due_at: int | None) -> d
     if not isinstance(kept, dict):
         return None
     found = {key: value for key, value in kept.items() if key != "due_at"}
-    found["published_at"] = str(jobs.now())
+    found["published_at"] = str(clock.now())
     if due_at is not None:
         found["due_at"] = str(due_at)
     return found
@@ -128,7 +127,7 @@ def _end(waiting: dict[str, Any], outcome: str, error_type: str, at: int | None 
         if not carrier.known:
             continue
         job = spans.job_from(carrier, {"system": SYSTEM, "job_id": job_id, "job_type": carrier.job_type})
-        now = job.published_at = jobs.now() if at is None else at  # it never was; nobody waited for it in a queue
+        now = job.published_at = clock.now() if at is None else at  # it never was; nobody waited for it in a queue
         found = _ENDS_AS.get(outcome, "failure")
         # A failure is observed, so that the attempt's own report counts where it does run after all.
         started_at = now if found == "failure" else None

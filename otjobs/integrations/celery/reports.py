@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from otjobs.carrier import format_traceparent
-from otjobs.errors import guard
+from otjobs.faults import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from otjobs.execution import Execution
     from otjobs.integrations.celery.endings import Ending
-    from otjobs.spans import Execution
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,15 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from wrapt import wrap_function_wrapper
 
-from otjobs import job as jobs
-from otjobs import spans
+from otjobs import clock, spans
 from otjobs.carrier import parse_traceparent
 from otjobs.config import settings
-from otjobs.errors import guard
+from otjobs.faults import guard
 from otjobs.integrations.celery import endings, execute, replace, reports
 from otjobs.integrations.celery.message import HEADER, RECEIVED, WAITING, beside_carrier
 from otjobs.sdk import lifecycle
-from otjobs.surroundings import Passage, with_execution
+from otjobs.surroundings import with_dispatcher
+from otjobs.untraced import Untraced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ class _Done:
         self.name, self.id, self.hostname = request.task.name, request.id, request.hostname
         self.delivery_info = request.delivery_info
         self.started_at = int(request.time_start * 1e9)
-        self.ended_at = jobs.now()
+        self.ended_at = clock.now()
         self.at = time.monotonic()
         self.ending, self.stops, self.retry_ready_at = ending, stops, retry_ready_at
 
@@ -94,7 +94,7 @@ def _not_run(request: Any) -> None:
         return
     carrier, job = execute.read(request, name, request.id)
     if request.delivery_info.get("redelivered"):  # it had succeeded before (`worker_deduplicate_successful_tasks`)
-        started_at = int(request.time_start * 1e9) if request.time_start else jobs.now()
+        started_at = int(request.time_start * 1e9) if request.time_start else clock.now()
         spans.ended_elsewhere(job, carrier, "success", started_at=started_at)
     else:  # arguments that are none
         spans.ended_elsewhere(job, carrier, "rejected", error_type="InvalidTaskError", dead_letter=True)
@@ -110,7 +110,7 @@ def _speaking_for(request: Any, told: reports.Told | None) -> Iterator[None]:
         if told is not None and span is not None:
             carrier, job = execute.read(request, request.task.name, request.id)
             context = trace.set_span_in_context(trace.NonRecordingSpan(span), carrier.context)
-            token = otel_context.attach(with_execution(context, Passage(job, told.workflow_id)))
+            token = otel_context.attach(with_dispatcher(context, Untraced(job, told.workflow_id)))
     try:
         yield
     finally:

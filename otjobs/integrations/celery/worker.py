@@ -11,7 +11,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otjobs import tracing
-from otjobs.errors import guard
+from otjobs.faults import guard
 from otjobs.integrations.celery import execute, main_process
 from otjobs.sdk import forking, lifecycle
 

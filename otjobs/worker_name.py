@@ -1,0 +1,17 @@
+"""The name of a worker whose library gives it none."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+_worker: tuple[int, str] = (0, "")
+
+
+def default_worker() -> str:
+    """Return `host:pid` of this process."""
+    global _worker  # noqa: PLW0603  (a cache that must notice a fork)
+    pid = os.getpid()
+    if _worker[0] != pid:
+        _worker = (pid, f"{socket.gethostname()}:{pid}")
+    return _worker[1]
