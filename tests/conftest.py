@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let long files begin where several run at a time."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        parts.longest_first(items, config.rootpath)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
     """Tell once of each missing part, how to get it, and how many tests wait for it, instead of every place of a skip."""

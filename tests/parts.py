@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -129,11 +130,36 @@ def require(part: str) -> None:
         missing(part, f"not there; get it with: {how}")
 
 
-def free_port() -> int:
-    """Return a loopback port that is free now."""
+def longest_first(items: list[pytest.Item], root: Path) -> None:
+    """Sort tests by long_first.txt, so that a parallel run does not end with one file that takes minutes."""
+    names = (ROOT / "tests" / "long_first.txt").read_text().splitlines()
+    places = {name: place for place, name in enumerate(names)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(root).as_posix(), len(places)))
+
+
+def _ports() -> Iterator[int]:
+    """Yield ports below those that the system gives to clients, in any order; workers of one run have none in common."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    while True:
+        yield from random.SystemRandom().sample(range(10_000 + worker, 32_000, workers), (22_000 - worker) // workers)
+
+
+_PORTS = _ports()
+
+
+def _free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """Return a loopback port that is free now, and that nobody is given before a server listens there."""
+    return next(port for port in _PORTS if _free(port))
 
 
 def wait_until(check, *, seconds: float = 30.0, what: str = "it", every: float = 0.05):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = """
@@ -31,17 +34,21 @@ def test_e(): pass
 """
 
 
-def run(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+PARALLEL = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+
+
+def run(folder: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
     (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     (folder / "test_them.py").write_text(TESTS)
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -ra\n")
     clean = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "PYTHONPATH": str(ROOT / "tests"), **env}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, str(folder)]
     return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_a_missing_part_is_one_line_with_how_to_get_it_and_how_many_tests_wait(tmp_path):
-    done = run(tmp_path)
+@pytest.mark.parametrize("options", [(), PARALLEL], ids=["one at a time", "parallel"])
+def test_a_missing_part_is_one_line_with_how_to_get_it_and_how_many_tests_wait(tmp_path, options):
+    done = run(tmp_path, *options)
     lines = [line for line in done.stdout.splitlines() if line.startswith(("SKIPPED", "MISSING"))]
     assert lines == [
         "SKIPPED [1] test_them.py:18: another reason",
@@ -60,6 +67,30 @@ def test_a_missing_part_that_is_required_fails(tmp_path):
     )
     assert "MISSING" not in done.stdout
     assert done.returncode == 1
+
+
+def test_a_parallel_run_begins_with_the_files_that_take_longest(tmp_path):
+    longest = (ROOT / "tests" / "long_first.txt").read_text().split()
+    assert [name for name in longest if not (ROOT / name).is_file()] == []
+    # Given files that are there, and an earlier one that nobody named
+    names = ["tests/a/test_a.py", *longest]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("def test(): pass\n")
+    done = run(tmp_path, "-vv", *PARALLEL, "-n", "1")
+    begun = re.findall(r"PASSED (\S+)::test", done.stdout)
+    assert begun[: len(longest)] == longest
+
+
+@pytest.mark.parametrize("worker", [0, 1, 2])
+def test_workers_of_a_parallel_run_have_no_port_in_common(worker):
+    script = "import parts; print(*(parts.free_port() for _ in range(200)))"
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "PYTEST_XDIST_WORKER": f"gw{worker}"}
+    command = [sys.executable, "-c", script]
+    out = subprocess.check_output(command, env={**env, "PYTEST_XDIST_WORKER_COUNT": "3"}, text=True, timeout=60)
+    ports = [int(port) for port in out.split()]
+    assert len(set(ports)) == 200
+    assert {(port - 10_000) % 3 for port in ports} == {worker}
 
 
 def test_ci_runs_the_command_of_the_readme_in_an_empty_environment(tmp_path):
