@@ -145,7 +145,9 @@ def test_a_clock_reading_in_a_carrier_is_sound_or_unknown(field, value):
 
 
 @pytest.mark.parametrize(
-    "started_at", [time.time() * 1e9, -1, -time.time_ns(), 2**70, float("nan"), time.time(), datetime.now(tz=UTC), "x"]
+    "started_at",
+    [time.time() * 1e9, -1, -time.time_ns(), 2**70, float("nan"), time.time(), datetime.now(tz=UTC), "x"],
+    ids=["a float", "-1", "negative", "2**70", "nan", "seconds", "a datetime", "x"],  # the same in every process
 )
 def test_a_report_with_an_odd_time_costs_neither_its_batch_nor_itself(started_at):
     """A float costs 400 of 400 spans otherwise."""
