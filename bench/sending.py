@@ -72,12 +72,12 @@ def main() -> None:
         return
     rounds = 1 if given.quick else 3
     rows, figures = [], {}
-    with sink() as endpoint:
+    with sink() as endpoints:
         for rate in given.rate:
             seen: dict[float, list[float]] = {delay: [] for delay in DELAYS}
             for number in range(rounds):
                 for delay in DELAYS if number % 2 == 0 else DELAYS[::-1]:
-                    seen[delay].append(measure(endpoint, rate, given.seconds, delay))
+                    seen[delay].append(measure(endpoints["http"], rate, given.seconds, delay))
             slow, soon = (median(seen[delay]) / given.seconds for delay in DELAYS)
             ratio = median([b / a for a, b in zip(seen[5.0], seen[1.0], strict=True)])
             rows.append([f"{rate:g}", f"{slow * 100:.2f} %", f"{soon * 100:.2f} %", f"{ratio:.2f}"])
