@@ -1,11 +1,4 @@
-r"""Capture jobs in tests: in memory, with a fixed clock and countable ids if wanted.
-
-::
-
-    with capture_jobs() as captured:
-        my_task.apply()
-    assert captured.tree() == "dispatch my_task\n  execute my_task"
-"""
+"""The spans of this process's jobs, in memory, with a fixed clock and countable ids if wanted."""
 
 from __future__ import annotations
 
