@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 
+from otjobs._version import __version__
 from otjobs.faults import guard, warn
-from otjobs.sdk import careful_encoder, fast_spans, isolated, own_attributes
+from otjobs.sdk import careful_encoder, fast_spans, isolated, own_attributes, spans_above
 from otjobs.texts import MAX_TEXT, described
 from otjobs.texts import bounded as bounded_text
 from otjobs.times import LATEST
-from otjobs.triggers import SCOPE, OriginProcessor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, Span, SpanKind, Tracer, TracerProvider
 
-SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
+SCOPE: Final = "otjobs"
+"""The name of the tracer of our own spans."""
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
 _override: TracerProvider | None = None
 _tracer: Tracer | None = None
@@ -47,8 +49,6 @@ def tracer() -> Tracer:
     current = provider()
     if _tracer is not None and _tracer_of is current:
         return _tracer
-    from otjobs._version import __version__
-
     made: Tracer = trace.NoOpTracer()
     with guard("the tracer provider gives no tracer: no job is traced"):
         made = current.get_tracer(SCOPE, __version__, schema_url=SCHEMA_URL)
@@ -64,9 +64,9 @@ def tracer() -> Tracer:
     with guard("the tracer provider could not be prepared"):
         resource = getattr(current, "resource", None)
         _service = "" if resource is None else bounded_text(str(resource.attributes.get("service.name", "")))
-        if hasattr(current, "add_span_processor") and not getattr(current, "_otjobs_origin", False):
-            current.add_span_processor(OriginProcessor())
-            current._otjobs_origin = True  # type: ignore[attr-defined]  # noqa: SLF001
+        if hasattr(current, "add_span_processor") and not getattr(current, "_otjobs_spans_above", False):
+            current.add_span_processor(spans_above.SpansAbove())
+            current._otjobs_spans_above = True  # type: ignore[attr-defined]  # noqa: SLF001
             from otjobs.sdk import lifecycle
 
             lifecycle.prepare(current)
