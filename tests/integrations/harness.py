@@ -43,14 +43,19 @@ class Harness(Protocol):
 class Story:
     """What happened since it began: the spans and the application's log of one scenario."""
 
-    def __init__(self, receiver: Receiver, log: Path) -> None:
-        self.receiver, self._log = receiver, log
+    def __init__(self, receiver: Receiver, log: Path, *, jobs_of_the_log: bool = False) -> None:
+        self.receiver, self._log, self._jobs_of_the_log = receiver, log, jobs_of_the_log
         self._from_span = len(receiver.spans)
         self._from_byte = log.stat().st_size if log.exists() else 0
 
     @property
     def spans(self) -> list[Span]:
-        return self.receiver.spans[self._from_span :]
+        spans = self.receiver.spans[self._from_span :]
+        if not self._jobs_of_the_log:
+            return spans
+        # Late spans of the scenario before are not of this one.
+        jobs = {job for event in self.log for job in (event.get("job"), *event.get("jobs", ())) if job}
+        return [span for span in spans if not span.job or span.job in jobs]
 
     @property
     def log(self) -> list[dict]:

@@ -1,0 +1,1 @@
+"""The application that every library runs in the scenarios."""

@@ -1,0 +1,16 @@
+"""One harness file per queue library."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+
+NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+if importlib.util.find_spec("otjobs.integrations.rq") is None:  # it is being built
+    NAMES.remove("rq")
+
+
+def load(name):
+    """Return the harness of a library."""
+    return importlib.import_module(f"libraries.{name}").LIBRARY
