@@ -118,9 +118,13 @@ class Execution:
             token, self._token = self._token, None
             otel_context.detach(token)
 
+    def is_of(self, system: str, job_id: str) -> bool:
+        """Tell whether it is an attempt of this job."""
+        return job_id == self.job.job_id and system == self.job.system
+
     def child(self, system: str, job_id: str) -> None:
         """Count a job that this attempt dispatched; its own re-publications do not count."""
-        if job_id != self.job.job_id or system != self.job.system:
+        if not self.is_of(system, job_id):
             self._children.add(hash((system, job_id)))
 
     def first_enqueue(self, system: str, job_id: str, enqueued_at: int) -> int:
@@ -152,14 +156,16 @@ class Execution:
 
         Args:
             outcome: success, failure, retry, expired, cancelled, rejected or lost.
-            error: the exception behind it; its class becomes `error.type`.
+            error: the exception behind it; its class becomes `error.type`. A retry keeps the one noted before.
             error_type: the reason, where there is no exception.
             dead_letter: the job is set aside for good.
         """
         with guard("the outcome of an attempt could not be noted"):
             self.outcome, self.dead_letter = given.outcome(outcome), given.flag(dead_letter, "dead_letter")
-            self.error, reason = error_of(error)
-            self.error_type = given.text(error_type, "error_type") or reason
+            error, reason = error_of(error)
+            reason = given.text(error_type, "error_type") or reason
+            if reason or self.outcome != "retry":  # a retry keeps the error that was noted before
+                self.error, self.error_type = error, reason
 
     def limit_attempts(self, most: int | None) -> None:
         """Say how many attempts the job may have, where that is known only now."""
@@ -180,7 +186,7 @@ class Execution:
             error: why.
         """
         with guard("the next attempt of a job could not be prepared"):
-            self.set_outcome("retry", error=error, error_type="" if error is not None else self.error_type)
+            self.set_outcome("retry", error=error)
             due_at = times.deadline(due_at, "due_at")
             delay = given.seconds(delay_seconds, "delay_seconds")
             if due_at is None and delay is not None:
@@ -302,6 +308,15 @@ def execution_in(context: Context) -> Execution | None:
     """Return the attempt that runs in this context, None outside of jobs and in untraced ones."""
     found = dispatcher_in(context)
     return found if isinstance(found, Execution) else None
+
+
+def running_here(system: str, job_id: str, context: Context) -> Execution | None:
+    """Return the attempt of this job that runs in this context: of attempts inside each other, the innermost counts.
+
+    A publication of that job is its next attempt; every other job is dispatched by it.
+    """
+    found = execution_in(context)
+    return found if found is not None and found.is_of(system, job_id) else None
 
 
 def current_execution() -> Execution | None:

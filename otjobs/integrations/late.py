@@ -89,3 +89,19 @@ def wrap(path: str, wrapper: Wrapper) -> Change:
         return undo
 
     return change
+
+
+def connect(signal: str, receiver: Callable[..., Any]) -> Change:
+    """Return the change that has a signal of a module call a receiver."""
+
+    def change(module: ModuleType) -> Undo:
+        found, uid = getattr(module, signal), identity_of(receiver)
+        found.connect(receiver, weak=False, dispatch_uid=uid)
+        return functools.partial(found.disconnect, receiver, dispatch_uid=uid)
+
+    return change
+
+
+def identity_of(receiver: Callable[..., Any]) -> str:
+    """Return the name by which a signal knows a receiver of ours."""
+    return f"otjobs:{receiver.__name__}"

@@ -1,0 +1,123 @@
+"""A queue library's message: where the carrier is in it, and which attempt of which job it describes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import baggage, trace
+
+from otjobs import propagation
+from otjobs.carrier import Carrier, decode, job_from, parse_traceparent
+from otjobs.config import settings
+from otjobs.untraced import untraced_context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
+
+    from opentelemetry.context import Context
+
+    from otjobs.job import Job
+
+CARRIER: Final = "otjobs"
+"""The field of a message that has the carrier of its job."""
+UNTRACED: Final = "otjobs_passing"
+"""The carrier of an untraced job: that of the job above it."""
+W3C: Final = ("traceparent", "tracestate", "baggage")
+
+
+def beside_carrier() -> tuple[str, ...]:
+    """Return the fields that stand beside the carrier: the W3C ones, and those of the application's propagators."""
+    return (*W3C, *(propagation.fields() - set(W3C))) if propagation.others() else W3C
+
+
+def put(fields: MutableMapping[str, Any], carrier: dict[str, str], *, name: str = CARRIER) -> None:
+    """Write the carrier into a message, with the fields of other propagators beside it, for other workers.
+
+    What the user gave stays. A message that was published before has an older carrier, which tells what the user gave.
+
+    Args:
+        fields: those of the message.
+        carrier: the new carrier.
+        name: the carrier's field.
+    """
+    old, passed = fields.pop(CARRIER, None), fields.pop(UNTRACED, None)
+    before = old or passed
+    if not isinstance(before, dict):
+        before = {}
+    fields[name] = carrier
+    beside = beside_carrier()
+    given = {key for key in beside if key in fields and fields[key] != before.get(key)}
+    if "traceparent" in given:
+        given.add("tracestate")  # ours would not belong to it
+    for key in beside:
+        if key in given:
+            continue
+        if key in carrier:
+            fields[key] = carrier[key]
+        else:
+            fields.pop(key, None)
+
+
+def given_context(fields: object, context: Context) -> Context:
+    """Return the context that the user put into a message, where no span is current; else the current one.
+
+    Without a span of its own, a process that relays what others wrote (an outbox, a webhook) continues their traces.
+    """
+    if not isinstance(fields, dict) or "traceparent" not in fields:
+        return context
+    if trace.get_current_span(context).get_span_context().is_valid:
+        return context
+    given = parse_traceparent(fields["traceparent"], fields.get("tracestate"))
+    if given is None:
+        return context
+    carrier = decode({key: fields[key] for key in beside_carrier() if key in fields})
+    if not baggage.get_all(context):
+        for key, value in baggage.get_all(carrier.context).items():
+            context = baggage.set_baggage(key, value, context)
+    return trace.set_span_in_context(trace.NonRecordingSpan(given), context)
+
+
+@dataclass(slots=True)
+class Message:
+    """One message, in the process that runs its job or sees it end. The functions are called when needed.
+
+    Args:
+        job_type: the name of the code that runs.
+        field: returns a field of the message by name, None where there is none.
+        known: what the library says, in the names of `Job`; it wins over the carrier.
+        otherwise: what it says only where the carrier says nothing, such as `group_id` and `max_attempts`.
+        times: what it says only where the carrier is not of this publication: `due_at` and `expires_at`.
+    """
+
+    job_type: str
+    field: Callable[[str], Any]
+    known: Callable[[], dict[str, Any]]
+    otherwise: Callable[[], Mapping[str, Any]] = dict
+    times: Callable[[], Mapping[str, Any]] = dict
+
+    @property
+    def excluded(self) -> bool:
+        """True where the job is left untraced, by the type of its first publication: another may go on as it."""
+        carried = self.field(CARRIER)
+        if not isinstance(carried, dict):
+            return settings().excludes(self.job_type)
+        found = carried.get("type")
+        return settings().excludes(found if isinstance(found, str) and found else self.job_type)
+
+    def untraced_context(self) -> Context | None:
+        """Return the context in which an untraced job runs: what it dispatches belongs to the job above."""
+        carried = self.field(UNTRACED) or self.field(CARRIER)
+        return None if carried is None else untraced_context(carried)
+
+    def attempt(self) -> tuple[Carrier, Job]:
+        """Return the carrier, and the attempt that it and the library describe together."""
+        carrier = decode(self.field(CARRIER))
+        if not carrier.known:  # a foreign trace goes on; its carrier knows nothing of attempts
+            carrier = decode({key: value for key in beside_carrier() if (value := self.field(key)) is not None} or None)
+            carrier.known = False
+        known = self.known()
+        if not carrier.known or (known.get("attempt") or 1) > carrier.attempt:
+            known.update(self.times())  # published by somebody who is not instrumented
+        known.update((key, value) for key, value in self.otherwise().items() if key not in carrier.fields)
+        return carrier, job_from(carrier, known)

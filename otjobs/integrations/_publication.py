@@ -1,0 +1,132 @@
+"""One publication of a job: whose it is, the carrier that its message takes, and what becomes of it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry import context as otel_context
+
+from otjobs import clock
+from otjobs.config import settings
+from otjobs.dispatch import Dispatch
+from otjobs.execution import running_here
+from otjobs.faults import guard
+from otjobs.integrations._message import UNTRACED, given_context, put
+from otjobs.tracing import active
+from otjobs.untraced import untraced_carrier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, MutableMapping
+
+    from opentelemetry.context import Context
+
+    from otjobs.execution import Execution
+    from otjobs.job import Job
+
+
+class Outgoing(NamedTuple):
+    """A message that is about to be published."""
+
+    fields: MutableMapping[str, Any]
+    job: Job
+    """As published."""
+    again: bool = False
+    """The message was published before (its delay is over, a scheduler moves it): nothing in it changes."""
+
+
+class Publication:
+    """One publication, from before there is a message: whose it is, and what became of it.
+
+    For a library whose message exists when the publication begins, `publishing` is all that is needed.
+    """
+
+    __slots__ = ("began_at", "carrier", "decided", "dispatch", "retried")
+
+    def __init__(self) -> None:
+        self.began_at = clock.now()
+        self.decided = False
+        """True once there was a message."""
+        self.dispatch: Dispatch | None = None
+        """The span of a first publication."""
+        self.carrier: dict[str, str] | None = None
+        """The carrier of a next attempt."""
+        self.retried: Execution | None = None
+        """The attempt that publishes its own next one."""
+
+    def carry(
+        self,
+        fields: MutableMapping[str, Any],
+        job: Job,
+        *,
+        again: bool = False,
+        following: dict[str, str] | None = None,
+        current: bool = True,
+    ) -> None:
+        """Decide whose publication this is, and put the carrier of that into the message.
+
+        Args:
+            fields: those of the message.
+            job: the job as published.
+            again: as in `Outgoing`.
+            following: the carrier of the next attempt that the message is, where only the library knows of it.
+            current: make the dispatch span current until the end.
+        """
+        if not active():
+            return
+        self.decided = True
+        context = otel_context.get_current()
+        own = running_here(job.system, job.job_id, context)
+        if own is not None:  # a retry: the next attempt of the job that runs here, under its original dispatch
+            self.retried, self.carrier = own, own.next_carrier(due_at=job.due_at, identity=False)
+            put(fields, self.carrier)
+        elif following is not None:
+            self.carrier = following
+            put(fields, following)
+        elif not again:
+            self._first(fields, job, given_context(fields, context), current=current)
+
+    def _first(self, fields: MutableMapping[str, Any], job: Job, context: Context, *, current: bool) -> None:
+        if settings().excludes(job.job_type):
+            put(fields, untraced_carrier(context), name=UNTRACED)
+            return
+        self.dispatch = Dispatch(job, context=context, identity=False, started_at=self.began_at)
+        put(fields, self.dispatch.carrier)
+        if current:
+            self.dispatch.activate()
+
+    def leaves(self) -> None:
+        """Say in the message that it leaves now: what came before (connecting, declaring) is no wait in a queue."""
+        if self.dispatch is not None:
+            self.dispatch.stamp()
+        elif self.carrier is not None:
+            self.carrier["published_at"] = str(clock.now())
+            if self.retried is not None:
+                self.retried.note_publication(self.carrier)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the publication; with an error it failed, and there is no job."""
+        with guard("a publication could not be ended"):
+            if self.dispatch is not None:
+                self.dispatch.end(error)
+            elif self.retried is not None and error is None:
+                self.retried.set_outcome("retry")
+
+
+@contextmanager
+def publishing(read: Callable[[], Outgoing]) -> Iterator[None]:
+    """Trace one publication: a first one, the next attempt of the job that runs here, or that of an untraced job.
+
+    Args:
+        read: returns the message.
+    """
+    publication = Publication()
+    with guard("a publication could not be traced"):
+        outgoing = read()
+        publication.carry(outgoing.fields, outgoing.job, again=outgoing.again)
+    try:
+        yield
+    except BaseException as error:
+        publication.end(error)
+        raise
+    publication.end()
