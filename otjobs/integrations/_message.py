@@ -10,6 +10,7 @@ from opentelemetry import baggage, trace
 from otjobs import propagation
 from otjobs.carrier import Carrier, decode, job_from, parse_traceparent
 from otjobs.config import settings
+from otjobs.next_attempt import next_carrier
 from otjobs.untraced import untraced_context
 
 if TYPE_CHECKING:
@@ -85,14 +86,14 @@ class Message:
     Args:
         job_type: the name of the code that runs.
         field: returns a field of the message by name, None where there is none.
-        known: what the library says, in the names of `Job`; it wins over the carrier.
+        known: given the carrier, returns what the library says, in the names of `Job`; that wins over the carrier.
         otherwise: what it says only where the carrier says nothing, such as `group_id` and `max_attempts`.
         times: what it says only where the carrier is not of this publication: `due_at` and `expires_at`.
     """
 
     job_type: str
     field: Callable[[str], Any]
-    known: Callable[[], dict[str, Any]]
+    known: Callable[[Carrier], dict[str, Any]]
     otherwise: Callable[[], Mapping[str, Any]] = dict
     times: Callable[[], Mapping[str, Any]] = dict
 
@@ -116,8 +117,13 @@ class Message:
         if not carrier.known:  # a foreign trace goes on; its carrier knows nothing of attempts
             carrier = decode({key: value for key in beside_carrier() if (value := self.field(key)) is not None} or None)
             carrier.known = False
-        known = self.known()
+        known = self.known(carrier)
         if not carrier.known or (known.get("attempt") or 1) > carrier.attempt:
             known.update(self.times())  # published by somebody who is not instrumented
         known.update((key, value) for key, value in self.otherwise().items() if key not in carrier.fields)
         return carrier, job_from(carrier, known)
+
+    def following(self, due_at: int | None = None) -> dict[str, str]:
+        """Return the carrier of the next attempt, where the application has an ended job run once more."""
+        carrier, job = self.attempt()
+        return next_carrier(job, carrier.dispatch, carrier.context, due_at=due_at, identity=False)

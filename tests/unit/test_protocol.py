@@ -49,7 +49,7 @@ def publish(fields, job_id="1", job_type="t", *, again=False, **more):
 
 def message(fields, job_id="1", job_type="t", times=dict, otherwise=dict, **known):
     facts = {"system": "s", "job_type": job_type, "job_id": job_id, "queue": "q", **known}
-    return base.Message(job_type, fields.get, lambda: facts, otherwise, times)
+    return base.Message(job_type, fields.get, lambda _: facts, otherwise, times)
 
 
 def run(fields, job_id="1", job_type="t", **known):
@@ -236,6 +236,23 @@ def test_a_foreign_trace_goes_on(captured):
     [span] = captured.executions
     assert f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
     assert a.ENQUEUED_AT not in span.attributes
+
+
+def test_a_job_that_is_put_on_its_queue_once_more_is_the_next_attempt(captured):
+    fields = publish({})
+    with run(fields):
+        pass
+    publication = base.Publication()
+    again = Job(system="s", job_type="t", job_id="1", queue="q")
+    publication.carry(fields, again, following=message(fields).following(due_at=1_800_000_000_000_000_000))
+    publication.end()
+    with run(fields):
+        pass
+    first, second = captured.executions
+    assert len(captured.dispatches) == 1
+    assert (first.attributes[a.OUTCOME], second.attributes[a.ATTEMPT]) == ("success", 2)
+    assert second.attributes[a.DUE_AT] == 1_800_000_000_000_000_000
+    assert first.parent.span_id == second.parent.span_id
 
 
 # Runs
