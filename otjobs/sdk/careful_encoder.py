@@ -146,5 +146,5 @@ _hooked: set[str] = set()
 
 def _replace(module: Any) -> None:
     original = getattr(module, "encode_spans", None)
-    if original is not None and not isinstance(original, Careful) and not hasattr(original, "careful"):
+    if original is not None and not isinstance(original, Careful):
         module.encode_spans = Careful(original, lenient=".json." in module.__name__)

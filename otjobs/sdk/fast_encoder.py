@@ -2,8 +2,11 @@
 
 Encoding is the dearest part of a traced job (bench/celery_overhead.py), and it holds the interpreter lock. Only spans
 of `otjobs.sdk.fast_spans` with nothing but plain attributes and links are written here; all others in a batch are left
-to the SDK's encoder, and the two results are put together: joined protobuf messages are their merged message. `install`
-tries the result against the SDK's first, and changes nothing where they differ.
+to the SDK's encoder. What is written is read into the SDK's own messages, which costs next to nothing, so that whoever
+calls the SDK's `encode_spans` gets what it always answers: OpenTelemetry's exporters over HTTP and gRPC, and any other.
+
+`install` takes the place of the function inside `encode_spans` that makes the messages of a request. It tries the
+result against the SDK's first, and changes nothing where they differ.
 
 Field numbers: https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto
 """
@@ -17,37 +20,49 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags
+from wrapt import register_post_import_hook
 
 from otjobs.faults import guard
 from otjobs.sdk import fast_spans
-from otjobs.sdk.own_attributes import PLAIN, Attributes
+from otjobs.sdk.own_attributes import Attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from opentelemetry.sdk.trace import ReadableSpan
-
-EXPORTER: Final = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+MODULE: Final = "opentelemetry.exporter.otlp.proto.common._internal.trace_encoder"
+PART: Final = "_encode_resource_spans"
+"""What `encode_spans` of that module calls for the messages of a request, by this name, each time."""
 FEWEST: Final = 8
 """Smaller batches are not worth the envelope."""
 
 _KINDS: Final = {
-    SpanKind.INTERNAL: 1,
-    SpanKind.SERVER: 2,
-    SpanKind.CLIENT: 3,
-    SpanKind.PRODUCER: 4,
-    SpanKind.CONSUMER: 5,
+    SpanKind.INTERNAL: b"\x30\x01",
+    SpanKind.SERVER: b"\x30\x02",
+    SpanKind.CLIENT: b"\x30\x03",
+    SpanKind.PRODUCER: b"\x30\x04",
+    SpanKind.CONSUMER: b"\x30\x05",
 }
 _LOCAL, _REMOTE = struct.pack("<I", 0x100), struct.pack("<I", 0x300)  # SpanFlags: known to be local, known to be remote
+_UNSET_AND_LOCAL: Final = b"\x7a\x00\x85\x01" + _LOCAL  # the status, and the flags behind it
+_UNSET_AND_REMOTE: Final = b"\x7a\x00\x85\x01" + _REMOTE
 _UINT64: Final = (1 << 64) - 1
-_REMEMBERED_TEXT: Final = 30
+_REMEMBERED_TEXT: Final = 256
 _REMEMBERED: Final = 4_096
-_fixed64 = struct.Struct("<Q").pack
-_double = struct.Struct("<d").pack
+_ids: Final = struct.Struct(">QQ").pack
+_id: Final = struct.Struct(">Q").pack
+_times: Final = struct.Struct("<BQBQ").pack
+_double: Final = struct.Struct("<d").pack
 _small: Final = tuple(bytes((number,)) for number in range(128))
+
+
+def _kept(known: dict[Any, bytes], key: Any, encoded: bytes) -> bytes:
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[key] = encoded
+    return encoded
 
 
 def _varint(number: int) -> bytes:
@@ -61,140 +76,160 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
+def _long_varint(number: int) -> bytes:
+    """Return a number of nine groups of seven bits, as today's unix ns are, in one go."""
+    return bytes(
+        (
+            number & 127 | 128, number >> 7 & 127 | 128, number >> 14 & 127 | 128, number >> 21 & 127 | 128,
+            number >> 28 & 127 | 128, number >> 35 & 127 | 128, number >> 42 & 127 | 128, number >> 49 & 127 | 128,
+            number >> 56,
+        )
+    )  # fmt: skip
+
+
 def _field(tag: bytes, payload: bytes) -> bytes:
     return tag + _varint(len(payload)) + payload
 
 
-def _attribute(key: str, value: Any) -> bytes:
-    kind = type(value)
-    if kind is str:
-        any_value = _field(b"\x0a", value.encode())
-    elif kind is bool:
-        any_value = b"\x10\x01" if value else b"\x10\x00"
-    elif kind is int:
-        if not -(1 << 63) <= value < 1 << 63:
-            raise OverflowError(key)
-        any_value = b"\x18" + _varint(value & _UINT64)
-    else:
-        any_value = b"\x21" + _double(value)
-    return _field(b"\x4a", _field(b"\x0a", key.encode()) + _field(b"\x12", any_value))
+def _head(key: str, tag: bytes, length: int) -> bytes:
+    """Return all of an attribute that stands before the bytes of its value."""
+    name = _field(b"\x0a", key.encode())
+    value = b"\x12" + _varint(len(tag) + length) + tag
+    return b"\x4a" + _varint(len(name) + len(value) + length) + name + value
 
 
 class _Writer:
-    """Writes spans; remembers the attributes that come again and again."""
+    """Writes spans; remembers the attributes, and beginnings of attributes, that come again and again."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, type, Any], bytes] = {}
+        self._texts: dict[tuple[str, str], bytes] = {}
+        self._numbers: dict[tuple[str, int], bytes] = {}
+        self._text_heads: dict[tuple[str, int], bytes] = {}
+        self._number_heads: dict[tuple[str, int], bytes] = {}
+        self._double_heads: dict[str, bytes] = {}
 
-    def _attributes(self, attributes: dict[str, Any]) -> bytes:
-        known = self._known
-        out = []
+    def _attributes(self, attributes: dict[str, Any], out: list[bytes]) -> None:
+        texts, numbers, doubles = self._texts, self._numbers, self._double_heads
         for key, value in attributes.items():
-            name = (key, type(value), value)  # 1, 1.0 and True are equal, and encoded differently
-            encoded = known.get(name)
-            if encoded is None:
-                encoded = _attribute(key, value)
-                if (type(value) is str and len(value) <= _REMEMBERED_TEXT) or (
-                    type(value) in (int, bool) and 0 <= value < 128
-                ):
-                    if len(known) >= _REMEMBERED:
-                        known.clear()
-                    known[name] = encoded
-            out.append(encoded)
-        return b"".join(out)
+            kind = type(value)
+            if kind is str:
+                out.append(texts.get((key, value)) or self._text(key, value))
+            elif kind is int:
+                out.append(numbers.get((key, value)) or self._number(key, value))
+            elif kind is float:
+                head = doubles.get(key) or _kept(doubles, key, _head(key, b"\x21", 8))
+                out.append(head + _double(value))
+            elif kind is bool:
+                out.append(_head(key, b"\x10", 1) + _small[value])
+            else:
+                raise TypeError(key)
+
+    def _text(self, key: str, value: str) -> bytes:
+        data = value.encode()
+        size = len(data)
+        head = self._text_heads.get((key, size))
+        if head is None:
+            head = _kept(self._text_heads, (key, size), _head(key, b"\x0a" + _varint(size), size))
+        if size > _REMEMBERED_TEXT or key.endswith(".id"):  # each job has its own
+            return head + data
+        return _kept(self._texts, (key, value), head + data)
+
+    def _number(self, key: str, value: int) -> bytes:
+        if 1 << 56 <= value < 1 << 63:
+            data = _long_varint(value)
+        elif -(1 << 63) <= value < 1 << 63:
+            data = _varint(value & _UINT64)
+        else:
+            raise OverflowError(key)
+        head = self._number_heads.get((key, len(data)))
+        if head is None:
+            head = _kept(self._number_heads, (key, len(data)), _head(key, b"\x18", len(data)))
+        return _kept(self._numbers, (key, value), head + data) if 0 <= value < 128 else head + data
 
     def span(self, span: Any) -> bytes:
-        """Return a span as field 2 of a ScopeSpans message."""
+        """Return a span as field 2 of a ScopeSpans message; raises where there is in it what is not written here."""
         context, parent = span._context, span._parent  # noqa: SLF001
-        out = [b"\x0a\x10", context.trace_id.to_bytes(16, "big"), b"\x12\x08", context.span_id.to_bytes(8, "big")]
-        if parent is not None:
-            out += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
-        out += (
-            _field(b"\x2a", span._name.encode()),  # noqa: SLF001
-            b"\x30" + _small[_KINDS[span._kind]],  # noqa: SLF001
-            b"\x39" + _fixed64(span._start_time),  # noqa: SLF001
-            b"\x41" + _fixed64(span._end_time),  # noqa: SLF001
-            self._attributes(span._attributes._dict),  # noqa: SLF001
-        )
+        name = span._name.encode()  # noqa: SLF001
+        trace_id = context.trace_id
+        out = [
+            b"\x0a\x10",
+            _ids(trace_id >> 64, trace_id & _UINT64),
+            b"\x12\x08",
+            _id(context.span_id),
+            b"" if parent is None else b"\x22\x08" + _id(parent.span_id),
+            b"\x2a",
+            _varint(len(name)),
+            name,
+            _KINDS[span._kind],  # noqa: SLF001
+            _times(0x39, span._start_time, 0x41, span._end_time),  # noqa: SLF001
+        ]
+        self._attributes(span._attributes._dict, out)  # noqa: SLF001
         for link in span._links:  # noqa: SLF001
+            if link.attributes:
+                raise TypeError
             target = link.context
-            ids = b"\x0a\x10" + target.trace_id.to_bytes(16, "big") + b"\x12\x08" + target.span_id.to_bytes(8, "big")
-            out.append(_field(b"\x6a", ids + b"\x35" + (_REMOTE if target.is_remote else _LOCAL)))
-        remote = parent is not None and parent.is_remote
-        out += (b"\x7a\x00", b"\x85\x01", _REMOTE if remote else _LOCAL)  # an unset status; flags
-        return _field(b"\x12", b"".join(out))
+            trace_id = target.trace_id
+            ids = b"\x0a\x10" + _ids(trace_id >> 64, trace_id & _UINT64) + b"\x12\x08" + _id(target.span_id)
+            out.append(b"\x6a\x21" + ids + b"\x35" + (_REMOTE if target.is_remote else _LOCAL))
+        out.append(_UNSET_AND_REMOTE if parent is not None and parent.is_remote else _UNSET_AND_LOCAL)
+        body = b"".join(out)
+        return b"\x12" + _varint(len(body)) + body
 
 
 def _is_simple(span: Any) -> bool:
-    """Tell whether a span has only what this module writes."""
-    attributes = span._attributes  # noqa: SLF001
+    """Tell whether a span may be written here; one of somebody else's class may show other things than it holds."""
+    if type(span) is not ReadableSpan:
+        return False
+    found: Any = span
+    attributes = found._attributes  # noqa: SLF001
     return (
         type(attributes) is Attributes
         and not attributes.dropped
-        and not span._events  # noqa: SLF001
-        and span._status.status_code is StatusCode.UNSET  # noqa: SLF001
-        and not span._context.trace_state  # noqa: SLF001
-        and not any(link.attributes for link in span._links)  # noqa: SLF001
-        and PLAIN.issuperset(map(type, attributes._dict.values()))  # noqa: SLF001
+        and not found._events  # noqa: SLF001
+        and found._status.status_code is StatusCode.UNSET  # noqa: SLF001
+        and not found._context.trace_state  # noqa: SLF001
     )
 
 
-class Encoded:
-    """A request that is encoded already, for an exporter that goes on to serialise it."""
-
-    __slots__ = ("_body",)
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def SerializeToString(self) -> bytes:  # noqa: N802  (protobuf's name)
-        """Return the bytes."""
-        return self._body
-
-    SerializePartialToString = SerializeToString
-
-
 class Encoder:
-    """Takes the place of `encode_spans` of the OTLP exporters.
+    """Takes the place of the function that makes the messages of a request, one for each resource.
 
     Args:
-        original: the SDK's `encode_spans`, or what takes its place.
+        original: the SDK's function.
     """
 
-    careful = True
-    """What cannot be written here is left to `original`, which leaves out single spans."""
-
-    def __init__(self, original: Callable[[Sequence[ReadableSpan]], Any]) -> None:
+    def __init__(self, original: Callable[[Sequence[ReadableSpan]], list[Any]]) -> None:
         self.original = original
         self._writer = _Writer()
 
-    def __call__(self, spans: Sequence[ReadableSpan]) -> Any:
-        """Return the request of these spans."""
-        if len(spans) >= FEWEST:
-            with guard("job spans could not be encoded directly"):
-                body = self.encode(spans)
-                if body is not None:
-                    return Encoded(body)
-        return self.original(spans)
+    def __call__(self, spans: Sequence[ReadableSpan]) -> list[Any]:
+        """Return the messages of these spans."""
+        made: list[Any] = []
+        others: Sequence[Any] = spans
+        with guard("job spans could not be encoded directly"):
+            made, others = self.encode(spans)
+        return [*self.original(others), *made] if others else made
 
-    def encode(self, spans: Sequence[Any]) -> bytes | None:
-        """Return the bytes of the request, None where too little of it can be written here."""
+    def encode(self, spans: Sequence[Any]) -> tuple[list[Any], Sequence[Any]]:
+        """Return the messages of the spans that are written here, and the spans that are left to the SDK."""
+        if len(spans) < FEWEST:
+            return [], spans
         groups: dict[tuple[int, int], tuple[Any, list[bytes]]] = {}
         others: list[Any] = []
         for span in spans:
-            if len(others) > len(spans) - FEWEST:
-                return None
             written = self._written(span) if _is_simple(span) else None
             if written is None:
                 others.append(span)
+                if len(others) > len(spans) - FEWEST:
+                    return [], spans
                 continue
             key = (id(span._resource), id(span._instrumentation_scope))  # noqa: SLF001
-            groups.setdefault(key, (span, []))[1].append(written)
-        if len(others) > len(spans) - FEWEST:
-            return None
-        out = [self.original(others).SerializePartialToString()] if others else []
-        out += [self._group(first, parts) for first, parts in groups.values()]
-        return b"".join(out)
+            found = groups.get(key)
+            if found is None:
+                groups[key] = (span, [written])
+            else:
+                found[1].append(written)
+        return [self._message(first, parts) for first, parts in groups.values()], others
 
     def _written(self, span: Any) -> bytes | None:
         try:
@@ -202,37 +237,60 @@ class Encoder:
         except Exception:
             return None
 
-    def _group(self, first: Any, parts: Sequence[bytes]) -> bytes:
-        """Return spans of one resource and scope as field 1 of the request; the SDK makes the envelope."""
-        (resource_spans,) = self.original([first]).resource_spans
-        (scope_spans,) = resource_spans.scope_spans
-        scope_spans.ClearField("spans")
-        scope = scope_spans.SerializePartialToString()
-        resource_spans.ClearField("scope_spans")
-        resource = resource_spans.SerializePartialToString()
-        return _field(b"\x0a", resource + _field(b"\x12", scope + b"".join(parts)))
+    def _message(self, first: Any, parts: Sequence[bytes]) -> Any:
+        """Return the message of spans of one resource and scope; the SDK makes the envelope."""
+        (message,) = self.original([first])
+        (scope,) = message.scope_spans
+        scope.ClearField("spans")
+        scope.MergeFromString(b"".join(parts))
+        return message
 
 
-def install() -> bool:
-    """Let the OTLP/HTTP exporter of this process, if it is loaded, write job spans directly; tell whether it does."""
-    exporter: Any = sys.modules.get(EXPORTER)
-    original = getattr(exporter, "encode_spans", None)
-    if original is None or isinstance(original, Encoder):
-        return original is not None
+_wanted = False
+_hooked = False
+
+
+def install() -> None:
+    """Let the SDK's encoder write job spans directly, as soon as it is loaded."""
+    global _wanted, _hooked  # noqa: PLW0603
+    _wanted = True
+    if MODULE in sys.modules:
+        _replace(sys.modules[MODULE])
+    elif not _hooked:
+        _hooked = True
+        register_post_import_hook(_replace, MODULE)
+
+
+def uninstall() -> None:
+    """Give the SDK its own function back."""
+    global _wanted  # noqa: PLW0603
+    _wanted = False
+    module: Any = sys.modules.get(MODULE)
+    encoder = getattr(module, PART, None)
+    if isinstance(encoder, Encoder):
+        setattr(module, PART, encoder.original)
+
+
+def is_installed() -> bool:
+    """Tell whether job spans are written directly."""
+    return isinstance(getattr(sys.modules.get(MODULE), PART, None), Encoder)
+
+
+def _replace(module: Any) -> None:
+    original = getattr(module, PART, None)
+    if original is None or isinstance(original, Encoder) or not _wanted:
+        return
     with guard("job spans cannot be encoded directly"):
         encoder = Encoder(original)
         if _same(encoder):
-            exporter.encode_spans = encoder
-            return True
-    return False
+            setattr(module, PART, encoder)
 
 
 def _same(encoder: Encoder) -> bool:
     """Tell whether spans with everything this module writes come out as the SDK would have written them."""
     spans = list(_samples())
-    expected = encoder.original(spans)
-    body = encoder.encode(spans)
-    return body is not None and type(expected).FromString(body) == expected
+    made, others = encoder.encode(spans)
+    return not others and made == encoder.original(spans)
 
 
 def _samples() -> Iterable[ReadableSpan]:
