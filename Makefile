@@ -8,7 +8,7 @@ JOBS ?= 3
 PARALLEL = $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test services check format bench chaos
+.PHONY: help venv demo test services check format bench peers chaos
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -41,6 +41,9 @@ format: $(VENV)/.installed ## format in place
 
 bench: $(VENV)/.installed ## the benchmarks (BENCH=--quick for short ones)
 	for f in $$(grep -l __main__ bench/*.py); do $(BIN)/python $$f $(BENCH) || exit 1; done
+
+peers: $(VENV)/.installed ## the suites of the libraries themselves, plain and instrumented (PEERS=--part for what CI runs)
+	cd tools && ../$(BIN)/python -m peers $(PEERS)
 
 chaos: $(VENV)/.installed ## the tests that kill workers, the collector and the embedded server
 	$(BIN)/pytest $(PARALLEL) tests/integrations/celery_main tests/collector/test_pipeline.py tests/embedded/test_process.py tests/embedded/test_under_load.py tests/end_to_end

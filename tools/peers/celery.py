@@ -1,0 +1,38 @@
+"""Celery's unit tests, and its integration tests of workflows on Redis."""
+
+from __future__ import annotations
+
+from peers.services import redis
+from peers.suite import Suite
+
+INSTRUMENTOR = "otjobs.integrations.celery:CeleryInstrumentor"
+NEEDED = (
+    "freezegun==1.5.5",
+    "pytest-click==1.1.0",
+    "pytest-order==1.5.0",
+    "pytest-rerunfailures==16.7",
+)
+
+
+UNIT = Suite(
+    name="celery-unit",
+    distribution="celery",
+    instrumentor=INSTRUMENTOR,
+    needed=NEEDED,
+    tests=("t/unit",),
+    part=("t/unit/tasks", "t/unit/worker/test_request.py", "t/unit/app/test_amqp.py", "t/unit/app/test_app.py"),
+    # Celery's tests want no thread to be left over, and the one that sends beacons stays.
+    environment={"OTEL_PYTHON_OTJOBS_BEACON_AFTER": "0"},
+    options=("--timeout=120",),
+)
+CANVAS = Suite(
+    name="celery-canvas",
+    distribution="celery",
+    instrumentor=INSTRUMENTOR,
+    needed=NEEDED,
+    tests=("t/integration/test_canvas.py", "t/integration/test_group_chains.py", "t/integration/test_tasks.py"),
+    part=(),
+    services=redis,
+    options=("--timeout=300",),
+)
+SUITES = (UNIT, CANVAS)
