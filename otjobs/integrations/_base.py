@@ -15,7 +15,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otjobs.integrations._instrumentor import Instrumentor
 from otjobs.integrations._message import CARRIER, UNTRACED, Message
-from otjobs.integrations._publication import Outgoing, Publication, publishing
+from otjobs.integrations._publication import Outgoing, Publication, publishing, together
 from otjobs.integrations._run import has_own_thread, is_last, note_error, observed, running
 from otjobs.integrations.late import connect, wrap
 from otjobs.integrations.stock import Stock
@@ -42,6 +42,7 @@ __all__ = [
     "publishing",
     "quietly",
     "running",
+    "together",
     "wrap",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import context as otel_context
@@ -33,6 +34,12 @@ class Outgoing(NamedTuple):
     """As published."""
     again: bool = False
     """The message was published before (its delay is over, a scheduler moves it): nothing in it changes."""
+    following: dict[str, str] | None = None
+    """The carrier of the next attempt that the message is, where only the library knows of it (a requeue)."""
+
+
+_together: ContextVar[list[Publication] | None] = ContextVar("otjobs-together", default=None)
+"""The publications that leave with one command."""
 
 
 class Publication:
@@ -69,7 +76,7 @@ class Publication:
             fields: those of the message.
             job: the job as published.
             again: as in `Outgoing`.
-            following: the carrier of the next attempt that the message is, where only the library knows of it.
+            following: as in `Outgoing`.
             current: make the dispatch span current until the end.
         """
         if not active():
@@ -114,19 +121,39 @@ class Publication:
 
 
 @contextmanager
-def publishing(read: Callable[[], Outgoing]) -> Iterator[None]:
+def publishing(read: Callable[[], Outgoing]) -> Iterator[Publication]:
     """Trace one publication: a first one, the next attempt of the job that runs here, or that of an untraced job.
 
     Args:
         read: returns the message.
     """
-    publication = Publication()
+    publication, batch = Publication(), _together.get()
     with guard("a publication could not be traced"):
-        outgoing = read()
-        publication.carry(outgoing.fields, outgoing.job, again=outgoing.again)
+        fields, job, again, following = read()
+        publication.carry(fields, job, again=again, following=following, current=batch is None)
     try:
-        yield
+        yield publication
     except BaseException as error:
         publication.end(error)
         raise
-    publication.end()
+    if batch is None:
+        publication.end()
+    else:
+        batch.append(publication)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """End the publications of the block where the block ends, as one command of the library sends all of them."""
+    batch: list[Publication] = []
+    token = _together.set(batch)
+    failure: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        _together.reset(token)
+        for publication in batch:
+            publication.end(failure)

@@ -115,6 +115,7 @@ def observed(
     error_type: str = "",
     dead_letter: bool = False,
     started_at: Callable[[], int | None] = lambda: None,
+    ended_at: int | None = None,
 ) -> Iterator[Execution | None]:
     """Report the end of an attempt whose own process cannot, around the library's handling of that end.
 
@@ -127,6 +128,7 @@ def observed(
         error_type: why.
         dead_letter: the job is set aside for good.
         started_at: returns when the attempt started, unix ns; None where it never did.
+        ended_at: its last sign of life, unix ns, where that was long ago; now by default.
     """
     run = None
     with guard("the end of a job could not be observed"):
@@ -144,7 +146,7 @@ def observed(
                 run.set_outcome(
                     "retry" if again else outcome, error_type=error_type, dead_letter=dead_letter and not again
                 )
-                run.end(ended_at=None if run.observed else run.started_at)
+                run.end(ended_at=ended_at if run.observed else run.started_at)
 
 
 @functools.cache

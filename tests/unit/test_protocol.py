@@ -126,6 +126,29 @@ def test_of_attempts_inside_each_other_the_innermost_is_the_one_that_runs(captur
     assert outer.attributes[a.OUTCOME] == "success"
 
 
+def test_publications_that_leave_with_one_command_fail_together(captured):
+    other = Job(system="s", job_type="t", job_id="2", queue="q")
+    with pytest.raises(ConnectionError), base.together():
+        publish({})
+        with base.publishing(lambda: base.Outgoing({}, other)):
+            assert not captured.dispatches
+        raise ConnectionError
+    assert [s.attributes[a.ERROR_TYPE] for s in captured.dispatches] == ["ConnectionError"] * 2
+    assert [s.parent for s in captured.dispatches] == [None, None]
+
+
+def test_a_job_that_is_put_back_goes_on_with_the_carrier_that_its_library_makes(captured):
+    fields = publish({})
+    following = {**fields[base.CARRIER], "attempt": "4"}
+    job = Job(system="s", job_type="t", job_id="1", queue="q")
+    with base.publishing(lambda: base.Outgoing(fields, job, following=following)):
+        pass
+    with run(fields):
+        pass
+    assert captured.executions[0].attributes[a.ATTEMPT] == 4
+    assert len(captured.dispatches) == 1
+
+
 def test_a_publication_that_fails_ends_its_span_with_the_error_and_makes_no_job(captured):
     job = Job(system="s", job_type="t", job_id="2", queue="q")
     with run({}):
@@ -325,6 +348,13 @@ def test_an_attempt_whose_process_died_is_reported_once_and_as_observed(captured
     assert span.attributes[a.OBSERVED] is True
     assert span.start_time == 1_700_000_000_000_000_000
     assert a.DISPATCHED not in span.attributes
+
+
+def test_an_attempt_that_was_found_dead_ended_at_its_last_sign_of_life(captured):
+    began, last = 1_700_000_000_000_000_000, 1_700_000_005_000_000_000
+    with base.observed(lambda: message({}), "lost", started_at=lambda: began, ended_at=last):
+        pass
+    assert captured.executions[0].end_time == last
 
 
 def test_an_attempt_that_never_started_has_no_length(captured):

@@ -8,8 +8,9 @@ from datetime import timedelta
 from application import jobs
 from application.library import Library, Options
 from redis import Redis
-from rq import Callback, Group, Queue, Retry, cron, get_current_job
+from rq import Callback, Queue, Retry, cron, get_current_job
 from rq.command import send_stop_job_command
+from rq.group import Group
 from rq.job import Job
 
 if "APP_SCHEDULE" in os.environ:  # this module is the configuration of `rq cron`

@@ -1,0 +1,290 @@
+"""RQ: `opentelemetry-instrument rq worker`, or `RQInstrumentor().instrument()`.
+
+The carrier is a field of the job's hash in Redis, beside those that RQ knows: `job.meta` is the user's alone. A job
+that waits for others is published when the last of them ends, as that one's child. A repetition is a job of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as otel_context
+
+from otjobs import clock, times, tracing
+from otjobs.composites import composite
+from otjobs.execution import running_here
+from otjobs.faults import guard
+from otjobs.integrations import _base as base
+from otjobs.integrations._base import wrap
+from otjobs.integrations._message import W3C, put
+from otjobs.sdk import forking, lifecycle
+from otjobs.triggers import trigger
+from otjobs.untraced import untraced_carrier
+
+if TYPE_CHECKING:
+    from otjobs.carrier import Carrier
+    from otjobs.execution import Execution
+
+_FIELD: Final = "otjobs"
+
+
+# The job's hash -----------------------------------------------------------------------------------------------------
+def _fields(job: Any) -> dict[str, Any]:
+    """Return our fields of a job; a W3C context that the user put into `meta` is one of them."""
+    if "_otjobs" not in job.__dict__:
+        job._otjobs = {key: job.meta[key] for key in W3C if key in job.meta}
+    return job._otjobs  # type: ignore[no-any-return]
+
+
+def _load(job: Any, stored: Any) -> None:
+    """Take our fields from a hash, unless an earlier job of the same id left them there."""
+    job.__dict__.pop("_otjobs", None)
+    found = json.loads(stored.get(_FIELD.encode()) or "{}")
+    if found.pop("created_at", "").encode() == stored.get(b"created_at"):
+        job._otjobs = found
+
+
+def _status(job: Any) -> str:
+    """Return a job's status in Redis, '' where it is gone, and load our fields from there: the object may be old."""
+    names = (b"status", _FIELD.encode(), b"created_at")
+    stored = dict(zip(names, job.connection.hmget(job.key, *names), strict=True))
+    _load(job, stored)
+    return (stored[b"status"] or b"").decode()
+
+
+def to_dict(wrapped: Any, job: Any, args: Any, kwargs: Any) -> Any:
+    """Store our fields with the others (wrapper of `Job.to_dict`)."""
+    result = wrapped(*args, **kwargs)
+    with guard("a job could not be given its carrier"):
+        if "_otjobs_publication" in job.__dict__:
+            job._otjobs_publication.leaves()
+        if job.__dict__.get("_otjobs"):
+            result[_FIELD] = json.dumps({**job._otjobs, "created_at": result["created_at"]})
+    return result
+
+
+def restore(wrapped: Any, job: Any, args: Any, kwargs: Any) -> Any:
+    """Load our fields with the others (wrapper of `Job.restore`)."""
+    result = wrapped(*args, **kwargs)
+    with guard("the carrier of a job could not be read"):
+        _load(job, args[0] if args else kwargs["raw_data"])
+    return result
+
+
+def _message(job: Any, worker: str = "", *, unpickle: bool = False) -> base.Message:
+    """Return the attempt that a job describes: RQ knows how many retries are left, the carrier how many there were."""
+    fields, left = _fields(job), job.retries_left
+
+    def known(carrier: Carrier) -> dict[str, Any]:
+        most = carrier.fields.get("max_attempts")
+        attempt = most - left if most and left is not None else (job.number_of_retries or 0) + 1
+        return {"system": "rq", "job_id": job.id, "queue": job.origin, "worker": worker, "attempt": attempt}
+
+    most = None if left is None else left + 1
+    name = job._func_name if isinstance(job._func_name, str) else (job.description or "").partition("(")[0]
+    if unpickle and base.CARRIER not in fields:  # with the name come the arguments, which import modules
+        with guard("the name of a job's function could not be read"):
+            name = job.func_name
+    return base.Message(name, fields.get, known, lambda: {"max_attempts": most, "group_id": job.group_id})
+
+
+def _job(args: Any, kwargs: Any) -> Any:
+    return args[0] if args else kwargs["job"]
+
+
+def _running(job: Any) -> Execution | None:
+    return running_here("rq", job.id, otel_context.get_current())
+
+
+# Publishing ---------------------------------------------------------------------------------------------------------
+def publish(wrapped: Any, queue: Any, args: Any, kwargs: Any) -> Any:
+    """Trace a publication (wrapper of the methods of `Queue` that put a job on a queue or a schedule)."""
+    job = _job(args, kwargs)
+    inner = "_otjobs_publication" in job.__dict__  # one method calls another
+    waits = wrapped.__name__ == "enqueue_job" and job._dependency_ids
+    refused = kwargs.get("unique") and not job._id  # looking for an id would make one
+    if inner or waits or refused:
+        return wrapped(*args, **kwargs)
+    call = (wrapped, args, kwargs)
+    with base.publishing(lambda: _outgoing(queue, job, wrapped.__name__, base.arguments(*call))) as publication:
+        job._otjobs_publication = publication
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            del job._otjobs_publication
+
+
+def _outgoing(queue: Any, job: Any, method: str, call: dict[str, Any]) -> base.Outgoing:
+    due_at, following = times.deadline(call.get("datetime"), "datetime"), None
+    again = method != "schedule_job" and job.get_status(refresh=False) == "scheduled"
+    if not again and base.CARRIER in _fields(job) and _running(job) is None:
+        status = _status(job)
+        again = status in ("queued", "scheduled", "rate_limited", "started")
+        if status in ("failed", "finished", "stopped", "canceled"):  # it is put back on its queue
+            following = _message(job).following(due_at)
+    record = base.Job(
+        system="rq",
+        job_type=_message(job).job_type,
+        job_id=job.id,
+        queue=queue.name,
+        due_at=due_at,
+        expires_at=times.after(due_at or clock.now(), job.ttl) if (job.ttl or 0) > 0 else None,
+        max_attempts=None if job.retries_left is None else job.retries_left + 1,
+        group_id=job.group_id or "",
+    )
+    return base.Outgoing(_fields(job), record, again=again, following=following)
+
+
+def create_job(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+    """Keep the context of a job that waits for others, should nobody know it later (wrapper of `Queue.create_job`)."""
+    job = wrapped(*args, **kwargs)
+    with guard("the context of a job that waits for others could not be kept"):
+        if job._dependency_ids and tracing.active():
+            put(_fields(job), untraced_carrier(otel_context.get_current()), name=base.UNTRACED)
+    return job
+
+
+def enqueue_many(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+    """Publish jobs with one command; those of a group are one workflow (wrapper of `Queue.enqueue_many`)."""
+    group = args[2] if len(args) > 2 else kwargs.get("group_id")
+    with composite("group", group_id=group) if group else nullcontext(), base.together():
+        return wrapped(*args, **kwargs)
+
+
+def repeat(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+    """Publish the next repetition, a job of its own (wrapper of `Repeat.schedule`)."""
+    _job(args, kwargs)._otjobs = {}
+    token = otel_context.attach(otel_context.Context())
+    try:
+        with trigger("schedule", "repeat"):
+            return wrapped(*args, **kwargs)
+    finally:
+        otel_context.detach(token)
+
+
+def cron(wrapped: Any, entry: Any, args: Any, kwargs: Any) -> Any:
+    """Say that a schedule triggers the job (wrapper of `CronJob.enqueue`)."""
+    with trigger("schedule", entry.name):
+        return wrapped(*args, **kwargs)
+
+
+# Running ------------------------------------------------------------------------------------------------------------
+def perform(wrapped: Any, worker: Any, args: Any, kwargs: Any) -> Any:
+    """Trace an attempt (wrapper of `BaseWorker.perform_job`)."""
+    try:
+        with base.running(lambda: _message(_job(args, kwargs), worker.name, unpickle=True)):
+            return wrapped(*args, **kwargs)
+    finally:
+        if worker.is_horse:  # it leaves through os._exit
+            lifecycle.finish()
+
+
+def perform_inline(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+    """Trace a run in the producer (wrapper of `Queue.run_sync`); the publication ends where it begins."""
+    job = _job(args, kwargs)
+    if "_otjobs_publication" in job.__dict__:
+        job._otjobs_publication.end()
+    with base.running(lambda: _message(job, unpickle=True)):
+        return wrapped(*args, **kwargs)
+
+
+def failed(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+    """Keep the exception that RQ handles (of `_finalize_failure`, and of `record_job_failure` in `rq.queue`)."""
+    base.note_error("rq", _job(args, kwargs).id, sys.exc_info()[1])
+    return wrapped(*args, **kwargs)
+
+
+def retry_returned(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+    """Note what becomes of a job that returns a `Retry` (wrapper of `BaseWorker.handle_job_retry`)."""
+    result = wrapped(*args, **kwargs)
+    with guard("a retry could not be followed"):
+        call = base.arguments(wrapped, args, kwargs)
+        run = _running(call["job"])
+        if run is not None:
+            run.limit_attempts(call["retry"].max + 1)
+            again = run.outcome == "retry"
+            reason = "Retry" if again else "MaxRetriesExceeded"
+            run.set_outcome("retry" if again else "failure", error_type=reason, dead_letter=not again)
+    return result
+
+
+# Ends that another process sees -------------------------------------------------------------------------------------
+def ended(wrapped: Any, owner: Any, args: Any, kwargs: Any) -> Any:
+    """Report an attempt whose process died or was stopped (wrapper of what RQ does then)."""
+    worker = owner if hasattr(owner, "_stopped_job_id") else None
+    job = _job(args, kwargs) if owner is None or worker else owner
+    if _running(job) is not None:
+        return wrapped(*args, **kwargs)  # the process that ran it reports
+    outcome, reason, started_at, ended_at = "rejected", "NeverStarted", None, None
+    with guard("the reason of a failure is unknown"):
+        if job.get_status(refresh=False) == "started":
+            outcome, reason, started_at = "lost", "WorkHorseKilled", times.moment(job.started_at, "started_at")
+        if worker is None:
+            reason, ended_at = "AbandonedJobError", times.moment(job.last_heartbeat, "last_heartbeat")
+        elif worker._stopped_job_id == job.id:
+            outcome, reason = "cancelled", "Stopped"
+        elif started_at and 0 < (job.timeout or 0) < (clock.now() - started_at) / 1e9 - 60:
+            outcome, reason = "failure", "JobTimeoutException"  # killed a minute after its own alarm
+    name = worker.name if worker else job.worker_name or ""
+    began = lambda: started_at  # noqa: E731
+    with base.observed(lambda: _message(job, name), outcome, error_type=reason, started_at=began, ended_at=ended_at):
+        return wrapped(*args, **kwargs)
+
+
+def cancel(wrapped: Any, job: Any, args: Any, kwargs: Any) -> Any:
+    """Report a job that is taken off its queue (wrapper of `Job.cancel`); one that runs goes on."""
+    status = ""
+    with guard("the status of a cancelled job is unknown"):
+        status = _status(job)
+    result = wrapped(*args, **kwargs)
+    if status in ("queued", "scheduled", "rate_limited"):
+        with base.observed(lambda: _message(job), "cancelled", error_type="Canceled"):
+            pass
+    return result
+
+
+def work(wrapped: Any, owner: Any, args: Any, kwargs: Any) -> Any:
+    """Keep a worker's own work quiet, and gRPC out of its forks (of `BaseWorker.work`, `WorkerPool.start`)."""
+    with guard("the exporters could not be prepared for forked children"):
+        tracing.tracer()
+        if not hasattr(owner, "execute_job") or hasattr(owner, "fork_work_horse") or kwargs.get("with_scheduler"):
+            forking.keep_grpc_out()
+    return base.quietly(wrapped, owner, args, kwargs)
+
+
+class RQInstrumentor(base.Instrumentor):
+    """Traces RQ's producers, workers and schedulers."""
+
+    library, extra, versions = "rq", "rq", ("rq >= 3, < 4",)
+    changes = {  # noqa: RUF012  (a class variable of the base)
+        "rq.job": (
+            wrap("Job.to_dict", to_dict),
+            wrap("Job.restore", restore),
+            wrap("Job.retry", ended),
+            wrap("Job.cancel", cancel),
+        ),
+        "rq.queue": (
+            *(wrap(f"Queue.{name}", publish) for name in ("enqueue_job", "schedule_job", "_enqueue_job")),
+            wrap("Queue._enqueue_rate_limited_job", publish),
+            wrap("Queue.create_job", create_job),
+            wrap("Queue.enqueue_many", enqueue_many),
+            wrap("Queue.run_sync", perform_inline),
+            wrap("record_job_failure", failed),
+        ),
+        "rq.repeat": (wrap("Repeat.schedule", repeat),),
+        "rq.cron": (wrap("CronJob.enqueue", cron),),
+        "rq.registry": (wrap("record_job_failure", ended),),
+        "rq.worker.base": (
+            wrap("BaseWorker.work", work),
+            wrap("BaseWorker.perform_job", perform),
+            wrap("BaseWorker.prepare_job_execution", base.quietly),
+            wrap("BaseWorker._finalize_failure", failed),
+            wrap("BaseWorker.handle_job_retry", retry_returned),
+            wrap("BaseWorker.handle_job_failure", ended),
+        ),
+        "rq.worker.worker_classes": (wrap("Worker._handle_stopped_job", ended),),
+        "rq.worker_pool": (wrap("WorkerPool.start", work),),
+    }
