@@ -54,12 +54,12 @@ class ClickHouse:
         )
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.read().decode()
+                return str(answer.read().decode())
         except urllib.error.HTTPError as problem:
             raise RuntimeError(problem.read().decode(errors="replace")) from None
 
     def start(self) -> None:
-        command = [
+        command: list[str | Path] = [
             sys.executable,
             parts.TOOLS / "clickhouse_server.py",
             "--http-port",
@@ -151,7 +151,7 @@ def over_shards(servers: Sequence[ClickHouse], database: str) -> list[Store]:
     return [first, *(connect(server.database_url(database)) for server in servers[1:])]
 
 
-def empty(store) -> None:
+def empty(store: Store) -> None:
     """Empty every table of a database of otjobs but its migrations and settings; stored rows under way are given up."""
     mine = {"name": store.database}
     views = store.query("SELECT view FROM system.view_refreshes WHERE database = {name:String}", mine).rows
@@ -169,14 +169,14 @@ def empty(store) -> None:
         store.command(f"SYSTEM START VIEW {view}")
 
 
-def mend(store) -> None:
+def mend(store: Store) -> None:
     """Bring jobs that are under two keys under one, as happens every half minute."""
     for _ in range(2):  # one may be under way
         store.command("SYSTEM REFRESH VIEW one_row_mv")
         store.command("SYSTEM WAIT VIEW one_row_mv")
 
 
-def age(store) -> None:
+def age(store: Store) -> None:
     """Let three minutes pass since everything arrived and was last stored, and the stored rows be made anew."""
     mine = {"name": store.database}
     views = [

@@ -21,20 +21,22 @@ import urllib.request
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import ModuleType
 
+Found = TypeVar("Found")
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tools"
 ZOOKEEPER = Path("/usr/share/java/zookeeper.jar")
 SYSTEM_PATH = "/usr/sbin:/usr/lib/rabbitmq/bin:/usr/local/sbin:/usr/local/go/bin:/sbin"
 
 
-def tool(name: str):
+def tool(name: str) -> ModuleType:
     """Import tools/<name>.py."""
     if str(TOOLS) not in sys.path:
         sys.path.insert(0, str(TOOLS))
@@ -51,15 +53,15 @@ BUSY_NS = 5_000_000_000
 
 # What tells that a part is there, and how to get it.
 def _library() -> bool:
-    return tool("clickhouse").library().exists()
+    return bool(tool("clickhouse").library().exists())
 
 
 def _oldest_library() -> bool:
-    return tool("clickhouse").library("oldest").exists()
+    return bool(tool("clickhouse").library("oldest").exists())
 
 
 def _collector() -> bool:
-    return tool("collector").binary().exists()
+    return bool(tool("collector").binary().exists())
 
 
 def _bullmq() -> bool:
@@ -67,7 +69,7 @@ def _bullmq() -> bool:
 
 
 def _rabbitmq_clients() -> bool:
-    return tool("rabbitmq_clients").folder().exists()
+    return bool(tool("rabbitmq_clients").folder().exists())
 
 
 def _zookeeper() -> bool:
@@ -78,7 +80,7 @@ def _chdb() -> bool:
     return importlib.util.find_spec("chdb") is not None
 
 
-PARTS = {
+PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "redis": (lambda: bool(program("redis-server")), "make services"),
     "clickhouse": (_library, "make services"),
     "clickhouse-oldest": (_oldest_library, "make services"),
@@ -108,7 +110,7 @@ def missing(part: str, why: str) -> NoReturn:
     pytest.skip(f"{part}: {why}")
 
 
-def missing_part(report) -> str:
+def missing_part(report: pytest.TestReport) -> str:
     """Return `part: why` of a test that `missing` skipped, '' of any other."""
     if not isinstance(report.longrepr, tuple):
         return ""
@@ -116,7 +118,7 @@ def missing_part(report) -> str:
     return text if text.partition(":")[0] in PARTS else ""
 
 
-def missing_lines(reports) -> Iterator[str]:
+def missing_lines(reports: Sequence[pytest.TestReport]) -> Iterator[str]:
     """Yield one line for each part that the skipped tests of these reports wait for."""
     counts = Counter(missing_part(report) for report in reports)
     for text, count in sorted(counts.items()):
@@ -162,7 +164,7 @@ def free_port() -> int:
     return next(port for port in _PORTS if _free(port))
 
 
-def wait_until(check, *, seconds: float = 30.0, what: str = "it", every: float = 0.05):
+def wait_until(check: Callable[[], Found], *, seconds: float = 30.0, what: str = "it", every: float = 0.05) -> Found:
     """Return the first true value of `check()`; raise TimeoutError after `seconds`."""
     end = time.monotonic() + seconds
     while True:
@@ -174,7 +176,7 @@ def wait_until(check, *, seconds: float = 30.0, what: str = "it", every: float =
         time.sleep(every)
 
 
-def json_lines(path: Path, *, from_byte: int = 0) -> list:
+def json_lines(path: Path, *, from_byte: int = 0) -> list[Any]:
     """Return what processes have logged to a file, a JSON text a line; a line that is still being written is not there yet."""
     if not path.exists():
         return []
@@ -186,7 +188,7 @@ def json_lines(path: Path, *, from_byte: int = 0) -> list:
 def http_ok(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
@@ -219,7 +221,7 @@ class Process:
     def output(self, last: int = 4000) -> str:
         return self.log.read_text(errors="replace")[-last:] if self.log.exists() else ""
 
-    def wait_ready(self, check, *, seconds: float, what: str) -> None:
+    def wait_ready(self, check: Callable[[], object], *, seconds: float, what: str) -> None:
         def ready() -> bool:
             if not self.running():
                 raise RuntimeError(f"{what} ended with {self.popen.returncode}:\n{self.output()}")
@@ -263,7 +265,14 @@ def zookeeper(folder: Path) -> Iterator[int]:
         f"tickTime=2000\ndataDir={folder / 'data'}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
     )
     main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-    command = [program("java"), "-Xmx256m", "-cp", f"{ZOOKEEPER.parent}/*", main, folder / "zoo.cfg"]
+    command: list[str | Path] = [
+        program("java") or "java",
+        "-Xmx256m",
+        "-cp",
+        f"{ZOOKEEPER.parent}/*",
+        main,
+        folder / "zoo.cfg",
+    ]
     process = Process(command, log=folder / "zookeeper.log")
 
     def answers() -> bool:
@@ -287,8 +296,8 @@ def redis_server(folder: Path) -> Iterator[str]:
     require("redis")
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
-    command = [
-        program("redis-server"),
+    command: list[str | Path] = [
+        program("redis-server") or "redis-server",
         "--port",
         str(port),
         "--bind",
@@ -359,4 +368,4 @@ def rabbitmq_server(folder: Path) -> Iterator[str]:
 def collector_binary() -> Path:
     """Return the collector built from collector/builder.yaml."""
     require("collector")
-    return tool("collector").binary()
+    return Path(tool("collector").binary())

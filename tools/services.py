@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -19,7 +20,10 @@ import rabbitmq_clients
 
 import collector
 
-PARTS = {
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PARTS: dict[str, Callable[[], object]] = {
     "redis": lambda: packages.install("redis-server", "redis-server"),
     "rabbitmq": lambda: packages.install("rabbitmq-server", "rabbitmq-server"),
     "zookeeper": lambda: packages.install("/usr/share/zookeeper/bin/zkServer.sh", "zookeeper"),

@@ -20,7 +20,12 @@ UNIT = Suite(
     instrumentor=INSTRUMENTOR,
     needed=NEEDED,
     tests=("t/unit",),
-    part=("t/unit/tasks", "t/unit/worker/test_request.py", "t/unit/app/test_amqp.py", "t/unit/app/test_app.py"),
+    part=(
+        *(f"t/unit/tasks/test_{name}.py" for name in ("canvas", "chord", "result", "tasks", "trace")),
+        "t/unit/worker/test_request.py",
+        "t/unit/app/test_amqp.py",
+        "t/unit/app/test_app.py",
+    ),
     # Celery's tests want no thread to be left over, and the one that sends beacons stays.
     environment={"OTEL_PYTHON_OTJOBS_BEACON_AFTER": "0"},
     options=("--timeout=120",),
