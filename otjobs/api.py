@@ -16,7 +16,7 @@ given, and a counted warning names it.
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from otjobs import attributes as a
 from otjobs import clock, given, times
@@ -49,7 +49,7 @@ def dispatching(
     due_at: int | None = None,
     expires_at: int | None = None,
     max_attempts: int | None = None,
-    trigger: str = "",
+    trigger: a.Trigger | Literal[""] = "",
     trigger_name: str = "",
     labels: Mapping[str, object] | None = None,
 ) -> Dispatch:
@@ -133,7 +133,7 @@ def executing(
 
 def ended(
     carrier: object,
-    outcome: str,
+    outcome: a.Outcome,
     *,
     error_type: str = "",
     started_at: int | None = None,

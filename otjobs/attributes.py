@@ -6,7 +6,7 @@ what they have no word for is under `otjobs.*`. Times are integers in unix nanos
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, get_args
 
 # What and where -------------------------------------------------------------------------------------------------
 SYSTEM: Final = "messaging.system"  # the queue library: celery, rq, ..., or a name the user gives
@@ -20,7 +20,7 @@ JOB_QUEUE: Final = "otjobs.job.queue"  # the queue of the first publication, whe
 # Attempts -------------------------------------------------------------------------------------------------------
 ATTEMPT: Final = "otjobs.job.attempt"  # 1, 2, ...
 MAX_ATTEMPTS: Final = "otjobs.job.max_attempts"
-OUTCOME: Final = "otjobs.job.outcome"  # one of OUTCOMES
+OUTCOME: Final = "otjobs.job.outcome"  # an Outcome
 DISPATCHED: Final = "otjobs.job.dispatched"  # distinct other jobs this attempt dispatched; absent: unknown
 OBSERVED: Final = "otjobs.job.observed"  # true: another process reports the end
 REDELIVERED: Final = "otjobs.job.redelivered"  # true: the broker delivered the message again
@@ -56,7 +56,13 @@ LABEL_PREFIX: Final = "otjobs.label."
 # Beacons --------------------------------------------------------------------------------------------------------
 BEACON_INTERVAL: Final = "otjobs.beacon.interval_seconds"  # seconds until the next beacon is due
 
-OUTCOMES: Final = frozenset({"success", "failure", "retry", "expired", "cancelled", "rejected", "lost"})
+# Values ---------------------------------------------------------------------------------------------------------
+Outcome = Literal["success", "failure", "retry", "expired", "cancelled", "rejected", "lost"]
+"""How an attempt ends (`OUTCOME`)."""
+Trigger = Literal["request", "schedule", "manual"]
+"""What causes a root job (`TRIGGER`)."""
+
+OUTCOMES: Final[dict[str, Outcome]] = {value: value for value in get_args(Outcome)}
 UNSTARTED_OUTCOMES: Final = frozenset({"expired", "cancelled", "rejected"})
 
 NAMES: Final = frozenset(value for name, value in globals().items() if name.isupper() and isinstance(value, str))

@@ -29,11 +29,19 @@ if TYPE_CHECKING:
 class Dispatch:
     """One publication of a job: the PRODUCER span around it and the carrier to put into the payload.
 
+    Applications get one from `dispatching`.
+
     Args:
         job: the job; it is enqueued now where it does not say when.
         context: whose child it is; the current context by default.
         identity: also write system and job id into the carrier.
         started_at: unix ns, the start of the span; that of the enqueue by default.
+
+    Attributes:
+        job: the publication's record: ids, type, queue, times, labels.
+        carrier: a flat dict of strings; empty where nothing is traced (`OTEL_SDK_DISABLED`).
+        span: the dispatch span; not recording where the sampler said no.
+        started_at: unix ns.
     """
 
     __slots__ = (
@@ -54,7 +62,6 @@ class Dispatch:
     ) -> None:
         self.job = job
         self.carrier: dict[str, str] = {}
-        """Empty where nothing is traced (`OTEL_SDK_DISABLED`)."""
         self.span: Span = trace.INVALID_SPAN
         self._context = otel_context.get_current() if context is None else context
         self._counter: Dispatcher | Composite | None = None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def ended_elsewhere(
     job: Job,
     carrier: Carrier,
-    outcome: str,
+    outcome: a.Outcome,
     *,
     error: BaseException | None = None,
     error_type: str = "",

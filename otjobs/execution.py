@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -36,7 +36,32 @@ MAX_CHILDREN: Final = 1000
 
 
 class Execution:
-    """One attempt of a job: the CONSUMER span around it, its children and its outcome."""
+    """One attempt of a job: the CONSUMER span around it, its children and its outcome.
+
+    Applications get one from `executing` or `current_execution`.
+
+    Args:
+        job: the attempt's record.
+        carrier: what the payload carried.
+        cpu: the attempt has its thread for itself, so the thread's CPU time is its own.
+        started_at: unix ns, now by default.
+        observed: another process ran it, and this one reports its end.
+
+    Attributes:
+        job: the attempt's record: ids, type, queue, times, labels.
+        carrier: what the payload carried, decoded.
+        span: the execute span; not recording where the sampler said no.
+        context: the context that the span was started in.
+        workflow_id: 32 hex digits, '' where nothing is traced.
+        started_at: unix ns.
+        observed: another process ran it, and this one reports its end.
+        outcome: what `set_outcome` noted, '' before.
+        error: the exception that was noted with it.
+        error_type: the reason that was noted with it.
+        dead_letter: the job was noted as set aside for good.
+        retry_ready_at: when the next attempt is ready, unix ns; None where no publication has told it.
+        attempt_attributes: the attributes that the span started with, which its beacons repeat.
+    """
 
     __slots__ = (
         "_children",
@@ -71,12 +96,11 @@ class Execution:
         self._enqueued: dict[int, int] | None = None
         self._ended = False
         self._token: Any = None
-        self.outcome = ""
+        self.outcome: a.Outcome | Literal[""] = ""
         self.error: BaseException | None = None
         self.error_type = ""
         self.dead_letter = False
         self.retry_ready_at: int | None = None
-        """When the next attempt is ready, unix ns; None where no publication has told it."""
         self._published_later = False
         self.started_at = clock.now() if started_at is None else started_at
         self.span: Span = trace.INVALID_SPAN
@@ -150,7 +174,7 @@ class Execution:
         return len(self._children)
 
     def set_outcome(
-        self, outcome: str, *, error: BaseException | None = None, error_type: str = "", dead_letter: bool = False
+        self, outcome: a.Outcome, *, error: BaseException | None = None, error_type: str = "", dead_letter: bool = False
     ) -> None:
         """Say how the attempt ends, in place of what the end of the block would say.
 
@@ -226,7 +250,7 @@ class Execution:
 
     def end(
         self,
-        outcome: str = "",
+        outcome: a.Outcome | Literal[""] = "",
         *,
         error: BaseException | None = None,
         error_type: str = "",

@@ -122,12 +122,13 @@ def flag(value: object, name: str) -> bool:
         return False
 
 
-def outcome(value: object) -> str:
+def outcome(value: object) -> a.Outcome:
     """Return an outcome; an unknown one counts as failure."""
-    found = text(value, "outcome", "failure")
-    if found not in a.OUTCOMES:
-        warn("an unknown outcome was given and counts as failure", found)
-        found = "failure"
+    told = text(value, "outcome", "failure")
+    found = a.OUTCOMES.get(told)
+    if found is None:
+        warn("an unknown outcome was given and counts as failure", told)
+        return "failure"
     return found
 
 

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
+    from otjobs.attributes import Trigger
+
 _TRIGGER: Final = otel_context.create_key("otjobs-trigger")
 
 
 @contextmanager
-def trigger(kind: str, name: str = "") -> Iterator[None]:
+def trigger(kind: Trigger, name: str = "") -> Iterator[None]:
     """Say what triggers the root jobs dispatched inside the block.
 
     Args:
-        kind: `request`, `schedule` or `manual`.
+        kind: request, schedule or manual.
         name: route, schedule entry, or ''.
     """
     token = None

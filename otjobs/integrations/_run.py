@@ -17,6 +17,7 @@ from otjobs.span_errors import is_cancellation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from otjobs.attributes import Outcome
     from otjobs.integrations._message import Message
 
 
@@ -110,7 +111,7 @@ def note_error(system: str, job_id: str, error: object) -> None:
 @contextmanager
 def observed(
     read: Callable[[], Message],
-    outcome: str,
+    outcome: Outcome,
     *,
     error_type: str = "",
     dead_letter: bool = False,

@@ -25,6 +25,7 @@ from otjobs.triggers import trigger
 from otjobs.untraced import untraced_carrier
 
 if TYPE_CHECKING:
+    from otjobs.attributes import Outcome
     from otjobs.carrier import Carrier
     from otjobs.execution import Execution
 
@@ -218,6 +219,7 @@ def ended(wrapped: Any, owner: Any, args: Any, kwargs: Any) -> Any:
     job = _job(args, kwargs) if owner is None or worker else owner
     if _running(job) is not None:
         return wrapped(*args, **kwargs)  # the process that ran it reports
+    outcome: Outcome
     outcome, reason, started_at, ended_at = "rejected", "NeverStarted", None, None
     with guard("the reason of a failure is unknown"):
         if job.get_status(refresh=False) == "started":

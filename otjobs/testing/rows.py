@@ -72,8 +72,8 @@ def job_span_row(
         a.JOB_TYPE: job_type,
     }
     for name, value in named.items():
-        key = getattr(a, name.upper(), None)
-        if key not in a.NAMES:
+        key = getattr(a, name.upper(), "")
+        if not isinstance(key, str) or key not in a.NAMES:
             raise TypeError(f"job_span_row() got an unexpected keyword argument {name!r}")
         told[key] = value
     told |= {f"{a.LABEL_PREFIX}{name}": value for name, value in (labels or {}).items()}

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from otjobs.attributes import Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
     """What became of one attempt."""
 
-    outcome: str
+    outcome: Outcome
     error_type: str = ""
     dead_letter: bool = False
     expected: bool = False

@@ -23,11 +23,13 @@ from otjobs.integrations.celery.message import HEADER, SYSTEM, WAITING, header
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from otjobs.attributes import Outcome
+
 UNLOCK: Final = "celery.chord_unlock"
 _MAX_WAITING: Final = 16
 """A replacement inside a replacement adds one; more than this is no canvas that anybody wrote."""
 _MAX_DEPTH: Final = 64
-_ENDS_AS: Final = {"cancelled": "cancelled", "expired": "expired", "success": "cancelled"}
+_ENDS_AS: Final[dict[str, Outcome]] = {"cancelled": "cancelled", "expired": "expired", "success": "cancelled"}
 """What becomes of the replaced job where a step ends for good; a step that was ignored calls the others off."""
 
 _replacing: ContextVar[dict[str, Any] | None] = ContextVar("otjobs-celery-replacing", default=None)
