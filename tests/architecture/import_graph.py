@@ -71,7 +71,7 @@ def _targets(node: ast.Import | ast.ImportFrom, known: Mapping[str, Path]) -> It
         yield from (alias.name for alias in node.names if alias.name in known)
         return
     assert node.level == 0, "imports are absolute"
-    if node.module in known:
+    if node.module and node.module in known:
         for alias in node.names:
             whole = f"{node.module}.{alias.name}"
             yield whole if whole in known else node.module

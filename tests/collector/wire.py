@@ -8,12 +8,20 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import parts
 import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from clickhouses import ClickHouse
+
+    from otjobs.backend.store import Store
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "collector"
 TOKEN = "token-of-the-tests"
@@ -27,7 +35,7 @@ class Collector:
 
     shared = ("redaction.yaml",)
 
-    def __init__(self, binary, folder, *configs, **settings):
+    def __init__(self, binary: Path, folder: Path, *configs: str | Path, **settings: str) -> None:
         self.binary, self.folder, self.configs = binary, folder, configs
         folder.mkdir(parents=True, exist_ok=True)
         self.grpc, self.http, self.health, self.metrics = (parts.free_port() for _ in range(4))
@@ -40,14 +48,14 @@ class Collector:
             "OTJOBS_QUEUE_DIRECTORY": str(folder / "queue"),
             **settings,
         }
-        self.process = None
+        self.process: parts.Process | None = None
 
     @property
-    def url(self):
+    def url(self) -> str:
         return f"http://127.0.0.1:{self.http}/v1/traces"
 
-    def start(self):
-        command = [self.binary]
+    def start(self) -> Self:
+        command: list[str | Path] = [self.binary]
         for config in (*self.configs, *self.shared):
             command += ["--config", FOLDER / config]
         self.process = parts.Process(command, log=self.folder / "collector.log", env={**os.environ, **self.settings})
@@ -56,31 +64,34 @@ class Collector:
         )
         return self
 
-    def kill(self):
+    def kill(self) -> None:
+        assert self.process
         self.process.signal(signal.SIGKILL)
         self.process.popen.wait()
 
-    def stop(self):
+    def stop(self) -> None:
         if self.process:
             self.process.stop(20)
 
-    def metric(self, name):
+    def metric(self, name: str) -> float:
         """The sum of a counter of the collector's own metrics."""
         text = requests.get(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5).text
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
 
-    def post(self, body, *, token=TOKEN, timeout=30, **headers):
+    def post(
+        self, body: bytes | ExportTraceServiceRequest, *, token: str = TOKEN, timeout: float = 30, **headers: str
+    ) -> requests.Response:
         """POST bytes or a request to the OTLP/HTTP port."""
-        body = body if isinstance(body, bytes) else body.SerializeToString()
+        data = body if isinstance(body, bytes) else body.SerializeToString()
         sent = {"Content-Type": "application/x-protobuf"}
         if token:
             sent["Authorization"] = f"Bearer {token}"
         sent.update({name.replace("_", "-"): value for name, value in headers.items()})
-        return requests.post(self.url, data=body, headers=sent, timeout=timeout)
+        return requests.post(self.url, data=data, headers=sent, timeout=timeout)
 
 
 @contextlib.contextmanager
-def running(*collectors):
+def running(*collectors: Collector) -> Iterator[Any]:
     """Start collectors, and stop what is left of them."""
     try:
         for collector in collectors:
@@ -91,13 +102,15 @@ def running(*collectors):
             collector.stop()
 
 
-def gateway(binary, folder, clickhouse, database, *more, **settings):
+def gateway(
+    binary: Path, folder: Path, clickhouse: ClickHouse, database: str, *more: str | Path, **settings: str
+) -> Collector:
     endpoint = f"tcp://127.0.0.1:{clickhouse.tcp_port}?dial_timeout=5s"
     settings = {"OTJOBS_CLICKHOUSE_ENDPOINT": endpoint, "OTJOBS_CLICKHOUSE_DATABASE": database, **settings}
     return Collector(binary, folder, "gateway.yaml", *more, **settings)
 
 
-def agent(binary, folder, endpoint, **settings):
+def agent(binary: Path, folder: Path, endpoint: str, **settings: str) -> Collector:
     return Collector(
         binary,
         folder,
@@ -106,7 +119,7 @@ def agent(binary, folder, endpoint, **settings):
     )
 
 
-def value(found):
+def value(found: Any) -> AnyValue:
     if isinstance(found, AnyValue):
         return found
     if isinstance(found, bool):
@@ -122,10 +135,20 @@ def value(found):
     return AnyValue(string_value=found)
 
 
-def span(job, *, kind="process", start=NOW, seconds=1.0, trace=None, span_id=None, end=None, **more):
+def span(
+    job: object,
+    *,
+    kind: str = "process",
+    start: int = NOW,
+    seconds: float = 1.0,
+    trace: bytes | None = None,
+    span_id: bytes | None = None,
+    end: int | None = None,
+    **more: Any,
+) -> Span:
     """One span of a job; a name in `more` is an attribute, its `__` a dot, and None leaves it out."""
     number = next(_ids)
-    attributes = {
+    attributes: dict[str, Any] = {
         "messaging.system": "hand",
         "messaging.operation.type": kind,
         "messaging.destination.name": "q",
@@ -147,7 +170,7 @@ def span(job, *, kind="process", start=NOW, seconds=1.0, trace=None, span_id=Non
     )
 
 
-def request(*spans):
+def request(*spans: Span) -> ExportTraceServiceRequest:
     found = ExportTraceServiceRequest()
     resource = found.resource_spans.add()
     resource.resource.attributes.append(KeyValue(key="service.name", value=value("hand")))
@@ -155,11 +178,12 @@ def request(*spans):
     return found
 
 
-def stored(store, jobs, *, seconds=30):
+def stored(store: Store, jobs: Iterable[object], *, seconds: float = 30) -> None:
     """Wait until `jobs` is exactly the set of job ids in the attempts view."""
-    wanted, seen = {str(job) for job in jobs}, set()
+    wanted: set[str] = {str(job) for job in jobs}
+    seen: set[str] = set()
 
-    def check():
+    def check() -> bool:
         nonlocal seen
         seen = {row[0] for row in store.query("SELECT DISTINCT job_id FROM attempts").rows}
         return wanted <= seen

@@ -10,6 +10,7 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+Shape = Literal["tree", "wide", "deep", "single"]
 S = 1_000_000_000
 DAY = 86_400 * S
 QUEUES = ("default", "mail", "slow")
@@ -109,7 +110,7 @@ class Job:
 @dataclass(eq=False)
 class Workflow:
     id: str
-    shape: Literal["tree", "wide", "deep", "single"]
+    shape: Shape
     link_mode: bool
     roots: int | None = None
     """How many root jobs its composite has; None: no composite."""
@@ -184,7 +185,8 @@ class _Generator:
         at = midnight + (-self.seconds(0, 20) if self.chance(0.25) else self.seconds(0, 86_000))
         if self.chance(0.25):  # still under way
             at = self.horizon - self.seconds(1, self.rng.choice((100, 3000)))
-        shape = rng.choices(("tree", "wide", "deep", "single"), (6, 1, 1, 3))[0]
+        shapes: tuple[Shape, ...] = ("tree", "wide", "deep", "single")
+        shape = rng.choices(shapes, (6, 1, 1, 3))[0]
         workflow = Workflow(self.hexes(32), shape, link_mode=self.chance(0.2))
         self.found.workflows.append(workflow)
         self.clean = self.chance(0.6)

@@ -105,9 +105,9 @@ def waits(attempt: Attempt) -> Iterable[tuple[int, int | None]]:
     """
     if attempt.ready_at is not None:
         left = attempt.started_at if attempt.started_at is not None else attempt.ended_at
-        later = [a for a in attempt.job.attempts if a.started_at is not None]
-        if left is None and any(a.number > attempt.number for a in later):
-            left = min(a.started_at for a in later)
+        starts = {a.number: a.started_at for a in attempt.job.attempts if a.started_at is not None}
+        if left is None and any(number > attempt.number for number in starts):
+            left = min(starts.values())
         yield attempt.ready_at, left
     if attempt.next_ready_at is not None:
         yield attempt.next_ready_at, None

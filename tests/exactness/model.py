@@ -264,14 +264,15 @@ class Job:
     @cached_property
     def parents(self) -> list[tuple[str, str, int]]:
         """The attempts that dispatched it, by what its publications say, the first one's first: (type, id, number)."""
-        times = sorted({at for span in self.spans if (at := enqueued(span)) is not None})
+        known = sorted({at for span in self.spans if (at := enqueued(span)) is not None})
+        times: list[int | None] = [*known] or [None]
         found = [
             (
                 text(spans, "otjobs.job.parent.type"),
                 text(spans, "otjobs.job.parent.id"),
                 latest(spans, "otjobs.job.parent.attempt") or 1,
             )
-            for spans in ([s for s in self.spans if enqueued(s) in (at, None)] for at in times or [None])
+            for spans in ([s for s in self.spans if enqueued(s) in (at, None)] for at in times)
         ]
         return list(dict.fromkeys(found))
 

@@ -54,7 +54,12 @@ def workflow(number: int, at: datetime, *, wait: float = 2, **common: Any) -> li
     start, trace = nanoseconds(at), f"{number:032x}"
     order, mail = f"o{number}", f"m{number}"
     later = start + int(wait * S)
-    child = {"parent_of_id": order, "parent_of_type": "order", "parent_of_attempt": 1, "enqueued_at": later + S}
+    child: dict[str, Any] = {
+        "parent_of_id": order,
+        "parent_of_type": "order",
+        "parent_of_attempt": 1,
+        "enqueued_at": later + S,
+    }
     return [
         span("send", trace, order, "order", start, enqueued_at=start, **common),
         span(
