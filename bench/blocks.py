@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from otjobs.backend.store import connect
-from otjobs.backend.store.text import fill
+from otjobs.backend.store.sql_files import render
 
 if TYPE_CHECKING:
     import clickhouses
@@ -18,7 +18,7 @@ SQL = Path(__file__).resolve().parent / "sql"
 
 def text(name: str, **names: str) -> str:
     """Return a file of `bench/sql`, filled."""
-    return fill((SQL / f"{name}.sql").read_text(), **names)
+    return render((SQL / f"{name}.sql").read_text(), **names)
 
 
 class Blocks:

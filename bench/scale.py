@@ -30,7 +30,7 @@ from figures import cpu_seconds_of, emit, end_cleanly, median, skipped, table
 
 from otjobs.backend.store import Store, connect
 from otjobs.backend.store.migrate import migrate
-from otjobs.backend.store.text import named_query, query_names
+from otjobs.backend.store.sql_files import named_query, query_names
 from otjobs.errors import OtjobsError
 
 OURS, THEIRS, BIG = "scale_ours", "scale_exporter", "scale_big"

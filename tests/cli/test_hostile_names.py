@@ -19,7 +19,7 @@ import pytest
 from otjobs.backend.cli import app
 from otjobs.backend.server import Server
 from otjobs.backend.store import connect
-from otjobs.backend.store.text import query_names
+from otjobs.backend.store.sql_files import query_names
 
 EVER = ("--since", "520w")
 HOSTILE = {

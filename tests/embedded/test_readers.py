@@ -16,7 +16,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from otjobs.backend.server import Server
 from otjobs.backend.store import token
-from otjobs.backend.store.text import named_query, query_names
+from otjobs.backend.store.sql_files import named_query, query_names
 from otjobs.errors import ServerError
 
 SECRET = "the-secret-of-the-user"

@@ -12,7 +12,7 @@ from compare_views import compare
 from history import generate
 from spans_of import spans_of
 
-from otjobs.backend.store.text import query_names
+from otjobs.backend.store.sql_files import query_names
 
 pytestmark = pytest.mark.clickhouse
 

@@ -22,7 +22,8 @@ from stock import (
 )
 from test_pairing import HISTORIES, figures, trace
 
-from otjobs.backend.store.rebuild import SLICE_SPANS, plan, rebuild
+from otjobs.backend.store.rebuild import SLICE_SPANS, rebuild
+from otjobs.backend.store.rebuild_plan import plan
 
 
 def jobs(store, columns, where="1"):

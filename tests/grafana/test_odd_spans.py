@@ -12,7 +12,7 @@ import pytest
 
 from otjobs.backend.store import connect
 from otjobs.backend.store.migrate import migrate
-from otjobs.backend.store.text import named_query, query_names
+from otjobs.backend.store.sql_files import named_query, query_names
 from otjobs.errors import QueryError
 
 SEEDS = int(os.environ.get("OTJOBS_ODD_SEEDS", "1"))

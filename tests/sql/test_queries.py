@@ -18,7 +18,7 @@ from expected_rows import EMPTY, EXPECTED, OPEN, OPEN_ENDED, ORDER, PARAMETERS, 
 
 from otjobs.backend.store import connect
 from otjobs.backend.store.migrate import migrate
-from otjobs.backend.store.text import named_query, query_names, statement
+from otjobs.backend.store.sql_files import named_query, query_names, read
 
 # Both are set when the history is told, which may be long after this module was imported.
 BEGAN = 0  # seconds
@@ -180,7 +180,7 @@ def test_every_column_of_every_contract_view_is_documented(store):
     reference = parts.tool("sql_reference")
     for view in reference.VIEWS:
         assert list(reference.types(store, view)) == list(reference.documented(view)), view
-        store.query("EXPLAIN " + statement("reference", view))
+        store.query("EXPLAIN " + read("reference", view))
 
 
 def test_the_reference_is_what_the_sources_say(store):

@@ -13,6 +13,7 @@ DYING = """
 import os, signal, sys
 from datetime import date
 from otjobs.backend.store import connect, rebuild as module
+from otjobs.backend.store.rebuild_plan import plan
 left = [int(sys.argv[3])]
 def dying(real):
     def call(*args, **names):
@@ -25,7 +26,7 @@ setattr(module, sys.argv[2], dying(getattr(module, sys.argv[2])))
 module.SLICE_SPANS = 4
 module._refresh = lambda *_: None
 store = connect(sys.argv[1])
-module.rebuild(store, module.plan(store, date.fromisoformat(sys.argv[4]), date.fromisoformat(sys.argv[5])))
+module.rebuild(store, plan(store, date.fromisoformat(sys.argv[4]), date.fromisoformat(sys.argv[5])))
 """
 
 

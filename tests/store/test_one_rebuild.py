@@ -15,7 +15,9 @@ from rebuilding import killed
 
 from otjobs.backend.cli.app import cli
 from otjobs.backend.store import connect, lease
-from otjobs.backend.store.rebuild import abandon, leftovers, plan, rebuild, unfinished
+from otjobs.backend.store.rebuild import abandon, rebuild
+from otjobs.backend.store.rebuild_plan import plan, unfinished
+from otjobs.backend.store.shadows import leftovers
 from otjobs.errors import StoreError
 
 pytestmark = [pytest.mark.clickhouse, pytest.mark.usefixtures("not_refreshed")]
@@ -83,7 +85,7 @@ def test_a_second_one_is_refused_and_one_that_is_taken_over_stops(store, url, da
 
 def test_after_a_kill_the_lease_runs_out_and_the_doctor_says_how_to_go_on(store, url, days, monkeypatch):
     right = store.query(STATES).rows
-    process = killed(url, days[0], days[-1], "_day", 1)
+    process = killed(url, days[0], days[-1], "_swap_day", 1)
     # As long as it may be alive, no other begins.
     with pytest.raises(StoreError, match=rf"process {process}, last heard of"):
         rebuild(store, days)
@@ -103,7 +105,7 @@ def test_after_a_kill_the_lease_runs_out_and_the_doctor_says_how_to_go_on(store,
 
 
 def test_what_was_left_is_dropped_on_request(store, url, days):
-    killed(url, days[0], days[-1], "_day", 1)
+    killed(url, days[0], days[-1], "_swap_day", 1)
     done = CliRunner().invoke(cli, ["rebuild", "--abandon", "--take-over", "--url", url])
     assert done.exit_code == 0, done.output
     assert leftovers(store) == []

@@ -14,7 +14,8 @@ from jobs_of import failure, figures, midnight, nanoseconds, span, workflow
 from rebuilding import killed
 
 from otjobs.backend.store import connect
-from otjobs.backend.store.rebuild import TABLES, plan, rebuild, unfinished
+from otjobs.backend.store.rebuild import rebuild
+from otjobs.backend.store.rebuild_plan import TABLES, plan, unfinished
 from otjobs.backend.store.retention import keep
 from otjobs.errors import StoreError
 
@@ -196,7 +197,7 @@ STATES = "SELECT hour, job_id, attempt, started_at, ending FROM attempt_states F
 
 
 @pytest.mark.usefixtures("not_refreshed")
-@pytest.mark.parametrize(("where", "after"), [("derive", 3), ("_save", 7), ("_store_rows", 1), ("_clean_up", 0)])
+@pytest.mark.parametrize(("where", "after"), [("derive", 3), ("save", 7), ("_store_rows", 1), ("_clean_up", 0)])
 def test_killed_and_called_again(store, url, where, after):
     store.insert_spans(history())
     right = store.query(STATES).rows
@@ -223,7 +224,7 @@ def test_days_outside_the_retention_of_spans_are_refused_by_name(store):
     store.insert_spans([*history(), *workflow(900, midnight(9))])
     keep(store, {"spans": 7})
     with pytest.raises(
-        StoreError, match=f"cannot rebuild {midnight(9):%Y-%m-%d}, .*{midnight(7):%Y-%m-%d}: not all spans"
+        StoreError, match=f"cannot rebuild {midnight(9):%Y-%m-%d} to {midnight(7):%Y-%m-%d}: not all spans"
     ):
         plan(store, midnight(9).date(), None)
     assert plan(store, midnight(6).date(), midnight(5).date()) == [midnight(6).date(), midnight(5).date()]

@@ -14,7 +14,7 @@ from otjobs.backend.cli.app import cli
 from otjobs.backend.store import connect
 from otjobs.backend.store.migrate import migrate
 from otjobs.backend.store.roles import PASSWORDS, grant, users_xml
-from otjobs.backend.store.text import statement
+from otjobs.backend.store.sql_files import read
 from otjobs.errors import AccountError, QueryError
 
 pytestmark = pytest.mark.clickhouse
@@ -174,7 +174,7 @@ def test_the_deployed_file_is_the_definition():
 
 
 def test_every_contract_view_is_in_the_definition(store):
-    text = statement("roles", "accounts")
+    text = read("roles", "accounts")
     granted = re.findall(r"GRANT SELECT ON \{database\}\.(\w+) TO otjobs_reader", text)
     assert sorted(granted) == sorted([*VIEWS, "otjobs_migrations"])
     names = {row[0] for row in store.query("SELECT name FROM system.tables WHERE database = currentDatabase()").rows}

@@ -13,7 +13,6 @@ from jobs_of import failure, figures, midnight, workflow
 
 from otjobs.backend.store import connect
 from otjobs.backend.store.migrate import Layout, applied, apply, migrate, migrations
-from otjobs.backend.store.text import fill, statement
 from otjobs.errors import NewerSchemaError, StoreError
 
 pytestmark = pytest.mark.clickhouse
@@ -23,7 +22,7 @@ DAY = midnight(2)
 
 def migrate_to(store, version):
     for name in ("create_database", "create_versions"):
-        store.command(fill(statement("store", name), database=store.database))
+        store.run("migrate", name)
     store._use()
     for number, name, script in migrations():
         if number <= version:

@@ -12,14 +12,14 @@ import click
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from otjobs.backend.cli import lists, pictures
+from otjobs.backend.cli import pictures, tables
+from otjobs.backend.cli.details import workflow_document
 from otjobs.backend.cli.screen import Column, Screen, say, say_document
-from otjobs.backend.cli.single import workflow_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from otjobs.backend.demo.story import Demo, Progress
+    from otjobs.backend.demo.demo import Demo, Progress
 
 _LINE_SECONDS: Final = 2.0
 _FAILURES: Final = (
@@ -79,7 +79,7 @@ def demo(seconds: float, broker: str, data: Path | None, keep: bool, as_json: bo
       otjobs demo --keep
       otjobs demo --seconds 60 --data ./otjobs-data
     """
-    from otjobs.backend.demo.story import report, running
+    from otjobs.backend.demo.demo import report, running
 
     before = {number: signal.signal(number, _interrupt) for number in _STOPPING}
     try:
@@ -116,9 +116,9 @@ def _draw(screen: Screen, shop: Demo, found: dict[str, Any], *, keep: bool, data
         f"{total['retried']} retried, {total['dead_letters']} dead letters, {total['open_jobs']} open"
     )
     screen.title("Queues: how long jobs waited for a worker (delays that were asked for are no wait)")
-    screen.table(lists.QUEUES, found["queues"])
+    screen.table(tables.QUEUES, found["queues"])
     screen.title("Job types: how long they ran")
-    screen.table(lists.TYPES, found["types"])
+    screen.table(tables.TYPES, found["types"])
     screen.title("Failures")
     screen.table(_FAILURES, found["failures"])
     screen.title("The newest dead letters: failed for good and set aside")

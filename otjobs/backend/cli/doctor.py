@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from otjobs.backend.cli import endpoint
-from otjobs.backend.cli.app import json_option, opened, url_option
+from otjobs.backend.cli.format import duration
+from otjobs.backend.cli.frame import json_option, opened, url_option
 from otjobs.backend.cli.screen import Column, Screen, say_document
-from otjobs.backend.cli.values import duration
 from otjobs.backend.store.cluster import shards
 from otjobs.backend.store.lease import LEASE_SECONDS, holder
 from otjobs.backend.store.migrate import applied, migrations
-from otjobs.backend.store.rebuild import TABLES, Run, leftovers, unfinished
-from otjobs.backend.store.text import statement
+from otjobs.backend.store.rebuild_plan import TABLES, Run, unfinished
+from otjobs.backend.store.shadows import leftovers
 from otjobs.errors import OtjobsError, RightsError, StoreError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _database() -> Iterator[tuple[str, ...]]:
 def _inserts(store: Store) -> tuple[str, ...]:
     """Tell whether the database takes rows: it writes one into its settings that nobody reads."""
     try:
-        store.command(statement("store", "probe_insert"))
+        store.run("store", "probe_insert")
     except RightsError:
         found = "not tried: this account may not insert, so nothing is known of the collector's"
         return "inserts", "check", found, "otjobs doctor --url with the account that migrates"

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from otjobs.backend.cli.app import json_option, opened, url_option
+from otjobs.backend.cli.frame import json_option, opened, url_option
 from otjobs.backend.cli.screen import say, say_document
 from otjobs.backend.store.forget import forget as delete
 from otjobs.errors import ConfigurationError

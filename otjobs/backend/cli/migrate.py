@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from otjobs.backend.cli.app import json_option, opened, url_option
+from otjobs.backend.cli.frame import json_option, opened, url_option
 from otjobs.backend.cli.screen import Column, Screen, say, say_document
 from otjobs.backend.store.client import DATABASE
 from otjobs.backend.store.cluster import cluster_of, databases, find_cluster, local_name, migrate_cluster, shards

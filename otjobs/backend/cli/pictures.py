@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from otjobs.backend.cli import timeline
+from otjobs.backend.cli.format import duration, moment, written
 from otjobs.backend.cli.screen import Column
-from otjobs.backend.cli.values import duration, moment, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,12 +11,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from otjobs.backend.cli.app import json_option, opened, url_option
+from otjobs.backend.cli.frame import json_option, opened, url_option
 from otjobs.backend.cli.screen import Column, Screen, say, say_document
 from otjobs.backend.store.cluster import refuse_replicated, shards
-from otjobs.backend.store.rebuild import TABLES, plan
 from otjobs.backend.store.rebuild import abandon as give_up
 from otjobs.backend.store.rebuild import rebuild as make_again
+from otjobs.backend.store.rebuild_plan import TABLES, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

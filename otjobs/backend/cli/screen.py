@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otjobs.backend.cli import timeline, values
+from otjobs.backend.cli import format as fmt
+from otjobs.backend.cli import timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,17 +55,17 @@ _BLOCKS: Final = {timeline.EMPTY: " ", timeline.DELAY: "·", timeline.WAIT: "░
 
 def say(text: str = "", *, err: bool = False) -> None:
     """Write one line to standard output, or to standard error."""
-    click.echo(values.printable(text), err=err)
+    click.echo(fmt.printable(text), err=err)
 
 
 def say_document(value: Any) -> None:
     """Write one JSON document to standard output."""
-    click.echo(values.document(value))
+    click.echo(fmt.document(value))
 
 
 def say_tabs(line: Sequence[Any]) -> None:
     """Write one line of ClickHouse's TabSeparated to standard output."""
-    click.echo("\t".join(map(values.tsv, line)))
+    click.echo("\t".join(map(fmt.tsv, line)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Column:
     @property
     def heading(self) -> str:
         """The title, which a statement may have chosen."""
-        return values.printable(self.title)
+        return fmt.printable(self.title)
 
     @property
     def right(self) -> bool:
@@ -93,17 +94,17 @@ class Column:
     def text(self, value: Any) -> str:
         """Return a value as people read it."""
         if self.kind == "seconds":
-            return values.duration(value)
+            return fmt.duration(value)
         if self.kind == "time":
-            return values.moment(value)
+            return fmt.moment(value)
         if self.kind == "flag":
             return "yes" if value else "no"
-        return values.written(value)
+        return fmt.written(value)
 
     def short(self, value: Any) -> str:
         """Return a value in less room: times without their year, the beginning of long random ids."""
         text = self.text(value)
-        if self.kind == "time" and text != values.NOTHING:
+        if self.kind == "time" and text != fmt.NOTHING:
             return text[5:19].replace("T", " ")
         return text[:_SHORT_ID] if self.kind == "id" and _RANDOM_ID.fullmatch(text) else text
 
@@ -130,7 +131,7 @@ class Screen:
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line; it is not wrapped in a pipe."""
-        text = values.printable(text)
+        text = fmt.printable(text)
         if self.terminal:
             self.console.print(Text(text, style=style))
         else:
@@ -144,7 +145,7 @@ class Screen:
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Write names and values, one pair a line; pairs without a value are left out."""
-        known = [(name, values.printable(value)) for name, value in pairs if value and value != values.NOTHING]
+        known = [(name, fmt.printable(value)) for name, value in pairs if value and value != fmt.NOTHING]
         width = max((len(name) for name, _ in known), default=0)
         for name, value in known:
             if self.terminal:
@@ -218,7 +219,7 @@ class Screen:
         return text(column, value)
 
     def _tree(self, leaf: timeline.Leaf) -> str:
-        name = values.written(leaf.row["job_type"])
+        name = fmt.written(leaf.row["job_type"])
         more = leaf.more[1:]  # tops stand at the margin
         if not more:
             return name

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from otjobs.backend.cli.app import opened, url_option
+from otjobs.backend.cli.frame import opened, url_option
 from otjobs.backend.cli.screen import Column, Screen, say, say_document, say_tabs
 from otjobs.backend.store import Result
-from otjobs.backend.store.text import named_query, query_names, statements
+from otjobs.backend.store.sql_files import named_query, query_names, statements
 from otjobs.errors import QueryError
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from otjobs.backend.server.statements import escaped, lines, statement
+from otjobs.backend.server.parameters import escaped, lines
+from otjobs.backend.store.sql_files import read, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -157,7 +158,7 @@ class Access:
         if "\0" in sql:  # where a text ends is not the same to everybody
             raise refused("a statement has no NUL in it", 62, "SYNTAX_ERROR")
         try:
-            found = handle.query(statement("parse"), "TSVRaw", params={"statement": escaped(sql)})
+            found = handle.query(read("server", "parse"), "TSVRaw", params={"statement": escaped(sql)})
         except Exception as error:
             if not _NO_JSON.match(str(error)):
                 raise _not_allowed("a statement with data") if _WITH_DATA.match(str(error)) else error from None
@@ -216,7 +217,7 @@ class Access:
 
 
 def _check_plain(handle: Any, sql: str) -> None:
-    tree = handle.query(statement("explain_ast") % {"statement": sql}, "TSVRaw").bytes().decode().splitlines()
+    tree = handle.query(render(read("server", "explain_ast"), statement=sql), "TSVRaw").bytes().decode().splitlines()
     if not _PLAIN.match(tree[0]):
         raise _not_allowed(f"a statement of the kind {tree[0].split(' ')[0].removesuffix('Query')}")
     for line in tree[1:]:

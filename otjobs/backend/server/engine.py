@@ -19,7 +19,10 @@ from otjobs.backend.server import room
 from otjobs.backend.server.access import Access, Limits
 from otjobs.backend.server.folder import keep_private
 from otjobs.backend.server.held import held
-from otjobs.backend.server.statements import escaped, lines, quoted, statement
+from otjobs.backend.server.parameters import escaped, lines
+from otjobs.backend.store import connect
+from otjobs.backend.store.migrate import applied, migrate, migrations
+from otjobs.backend.store.sql_files import literal, read, render
 from otjobs.errors import FolderInUseError, MissingExtraError, ServerError
 
 if TYPE_CHECKING:
@@ -99,7 +102,7 @@ class Engine:
         self._chdb = chdb
         self.folder = folder.expanduser().resolve()
         keep_private(self.folder)
-        self._insert_spans = statement("insert_spans")
+        self._insert_spans = read("server", "insert_spans")
         self._writer = self._open()
         try:
             self.access = Access(self._writer, reader_limits())
@@ -149,9 +152,6 @@ class Engine:
         )
 
     def _migrate(self) -> None:
-        from otjobs.backend.store import connect
-        from otjobs.backend.store.migrate import applied, migrate, migrations
-
         store = connect(f"chdb://{self.folder}")
         try:
             have, newest = applied(store), max(version for version, _, _ in migrations())
@@ -174,7 +174,7 @@ class Engine:
         """
         room.check(self._writer, self.folder, len(block))
         with held(block, self.folder) as path:
-            written = self._writer.query(self._insert_spans % {"path": quoted(path)}).rows_written()
+            written = self._writer.query(render(self._insert_spans, path=literal(path))).rows_written()
         if written < rows:  # the rows of the views count, too
             raise ServerError(f"{written} of {rows} spans were written")
 
@@ -215,16 +215,16 @@ class Engine:
             self.access.check_format(output_format)
         handle = self._chdb.connect(str(self.folder))
         try:
-            handle.query(statement("use_database"), "CSV", params={"database": database or DATABASE})
+            handle.query(read("server", "use_database"), "CSV", params={"database": database or DATABASE})
             wanted = {**_AS_A_SERVER, **given, "log_comment": mark}
             wanted |= _OF_A_READER if reader else {"readonly": "2"} if read_only else {}
             for name in wanted:
                 if not _SETTING_NAME.fullmatch(name):
                     raise UnknownSettingNameError(name)
-            changes = ", ".join(f"{name} = {quoted(value)}" for name, value in wanted.items())
-            handle.query(statement("set_settings") % {"changes": changes})
+            changes = ", ".join(f"{name} = {literal(value)}" for name, value in wanted.items())
+            handle.query(render(read("server", "set_settings"), changes=changes))
             if reader:
-                handle.query(statement("set_role"))
+                handle.query(read("server", "set_role"))
                 self.access.check(handle, sql.decode(), params or {}, database)
             elif (with_data := None if params else _INSERT.match(sql)) and not _NO_DATA.search(with_data["head"]):
                 return b"", {"written_rows": self._insert(handle, with_data["head"].decode(), sql[with_data.end() :])}
@@ -247,10 +247,12 @@ class Engine:
         two line feeds may stand anywhere. Never as chDB's stream either: that one does not say what went wrong.
         """
         with held(data, self.folder) as path:
-            tree = json.loads(handle.query(statement("parse"), "TSVRaw", params={"statement": escaped(sql)}).bytes())
+            tree = json.loads(
+                handle.query(read("server", "parse"), "TSVRaw", params={"statement": escaped(sql)}).bytes()
+            )
             for name, value in {"infile": path, "compression": "none"}.items():
                 tree[name] = {"type": "Literal", "value": {"field_type": "String", "value": value}}
-            made = handle.query(statement("format"), "TSVRaw", params={"tree": escaped(json.dumps(tree))}).bytes()
+            made = handle.query(read("server", "format"), "TSVRaw", params={"tree": escaped(json.dumps(tree))}).bytes()
             return str(handle.query(made.decode()).rows_written())
 
     def kill(self, mark: str) -> None:
@@ -264,7 +266,7 @@ class Engine:
     def _kill(self, name: str, params: dict[str, str]) -> None:
         handle = self._chdb.connect(str(self.folder))
         try:
-            handle.query(statement(name), "CSV", params=params)
+            handle.query(read("server", name), "CSV", params=params)
         finally:
             handle.close()
 

@@ -41,6 +41,14 @@ def check_host(host: str, *, allow_remote: bool) -> None:
         )
 
 
+def port_taken(host: str, port: int, option: str) -> str:
+    """Return what to say when a port cannot be had."""
+    return (
+        f"port {port} on {host} is in use by another process (a collector, ClickHouse or another `otjobs up`?); "
+        f"stop that one or choose another port with {option}"
+    )
+
+
 def bind(host: str, port: int, option: str) -> socket.socket:
     """Return a listening socket.
 
@@ -48,8 +56,6 @@ def bind(host: str, port: int, option: str) -> socket.socket:
         PortInUseError: somebody listens there.
         ServerError: the address cannot be had.
     """
-    from otjobs.backend.server.otlp_grpc import port_taken
-
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         made = socket.socket(family, kind, protocol)

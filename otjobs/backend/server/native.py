@@ -99,7 +99,7 @@ class MapColumn:
         self.values.append(values)
 
 
-class Batch:
+class Columns:
     """The spans of one request as columns."""
 
     __slots__ = (
@@ -121,7 +121,7 @@ class Batch:
     def __init__(self) -> None:
         self.rows = 0
         self.size = 0
-        self.singles: Callable[[], list[Batch]] = lambda: [self]
+        self.singles: Callable[[], list[Columns]] = lambda: [self]
         """Makes a batch of each span, for the case that one of them cannot be stored."""
         self.times = array("q")
         self.durations = array("Q")
@@ -147,7 +147,7 @@ def _offsets(counts: Iterable[array[int]]) -> bytes:
     return array("Q", accumulate(chain.from_iterable(counts))).tobytes()
 
 
-def encode_block(batches: Sequence[Batch]) -> bytes:
+def encode_block(batches: Sequence[Columns]) -> bytes:
     """Return the rows of all batches as one Native block in the exporter's column order."""
     out: list[bytes] = [varint(22), varint(sum(batch.rows for batch in batches))]
 
@@ -158,7 +158,7 @@ def encode_block(batches: Sequence[Batch]) -> bytes:
         for batch in batches:
             out.extend(batch.text[name])
 
-    def maps(pick: Callable[[Batch], MapColumn]) -> None:
+    def maps(pick: Callable[[Columns], MapColumn]) -> None:
         columns = [pick(batch) for batch in batches]
         out.append(_offsets(c.counts for c in columns))
         for c in columns:

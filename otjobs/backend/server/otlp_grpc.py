@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from otjobs.backend.server.decode import MAX_BODY_BYTES, BadRequestError
-from otjobs.backend.server.loopback import has_token
+from otjobs.backend.server.loopback import has_token, port_taken
 from otjobs.backend.server.receiver import BUSY_MESSAGE, RETRY_SECONDS
 from otjobs.backend.server.writer import BusyError
 from otjobs.errors import PortInUseError
@@ -109,11 +109,3 @@ def server(receiver: Receiver, host: str, port: int, token: str = "") -> tuple[A
     if not bound:
         raise PortInUseError(port_taken(host, port, "--grpc-port"))
     return made, bound
-
-
-def port_taken(host: str, port: int, option: str) -> str:
-    """Return what to say when a port cannot be had."""
-    return (
-        f"port {port} on {host} is in use by another process (a collector, ClickHouse or another `otjobs up`?); "
-        f"stop that one or choose another port with {option}"
-    )

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from otjobs.backend.server.convert import Converter
 from otjobs.backend.server.decode import parse_json, parse_protobuf
-from otjobs.backend.server.rows import Converter
 from otjobs.backend.server.writer import Admission, BusyError, Writer, brief
 from otjobs.faults import warn
 
 if TYPE_CHECKING:
     from collections import Counter
 
-    from otjobs.backend.server.native import Batch
+    from otjobs.backend.server.native import Columns
 
 RETRY_SECONDS: Final = 1
 BUSY_MESSAGE: Final = "the embedded server cannot keep up; send this again"
@@ -63,7 +63,7 @@ class Receiver:
             warn("spans were rejected", reasons, count=sum(rejected.values()))
         return answer
 
-    def _decode(self, body: bytes, is_json: bool) -> tuple[Batch, Counter[str]]:
+    def _decode(self, body: bytes, is_json: bool) -> tuple[Columns, Counter[str]]:
         request, left_out = parse_json(body) if is_json else parse_protobuf(body)
         batch, rejected = self._converter.convert(request)
         batch.size = len(body)

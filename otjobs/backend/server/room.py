@@ -11,7 +11,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
-from otjobs.backend.server.statements import lines
+from otjobs.backend.server.parameters import lines
 
 if TYPE_CHECKING:
     from pathlib import Path

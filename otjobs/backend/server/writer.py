@@ -18,7 +18,7 @@ from otjobs.faults import warn
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from otjobs.backend.server.native import Batch
+    from otjobs.backend.server.native import Columns
 
 _log = logging.getLogger("otjobs.server")
 
@@ -75,7 +75,7 @@ class Admission:
 
 @dataclass(slots=True)
 class _Waiting:
-    batch: Batch
+    batch: Columns
     done: Future[Counter[str]]
 
 
@@ -106,7 +106,7 @@ class Writer:
         self._stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="otjobs-writer", daemon=True)
-        self._doubt: list[Batch] = []
+        self._doubt: list[Columns] = []
         self._fault: Exception | None = None
         self._tried = 0.0
         self.stored_rows = 0
@@ -116,7 +116,7 @@ class Writer:
         """Start the thread."""
         self._thread.start()
 
-    def store(self, batch: Batch) -> Future[Counter[str]]:
+    def store(self, batch: Columns) -> Future[Counter[str]]:
         """Queue a batch.
 
         Returns:
@@ -176,7 +176,7 @@ class Writer:
             self._rows -= rows
             return taken
 
-    def _put(self, batches: Sequence[Batch]) -> None:
+    def _put(self, batches: Sequence[Columns]) -> None:
         rows = sum(batch.rows for batch in batches)
         self._insert(encode_block(batches), rows)
         self.inserts += 1
@@ -210,7 +210,7 @@ class Writer:
         try:
             self._put(batches)
         except Exception as error:
-            bad: dict[int, tuple[Batch, str]] = {}
+            bad: dict[int, tuple[Columns, str]] = {}
             owners: list[_Waiting] = []
             stored = False
             if not is_of_the_machine(error):
@@ -233,9 +233,9 @@ class Writer:
             self._doubt.clear()
             self._fault = None
 
-    def _divide(self, parts: Sequence[Batch]) -> tuple[dict[int, tuple[Batch, str]], bool]:
+    def _divide(self, parts: Sequence[Columns]) -> tuple[dict[int, tuple[Columns, str]], bool]:
         """Insert what can be inserted; return the rest by place, each with the reason, and whether anything went in."""
-        bad: dict[int, tuple[Batch, str]] = {}
+        bad: dict[int, tuple[Columns, str]] = {}
         stored = False
         ranges = [range(len(parts))]
         while ranges and (stored or len(bad) < HOPELESS):
@@ -259,7 +259,7 @@ class Writer:
             one.done.set_exception(BusyError(f"the spans could not be stored: {brief(error)}"))
 
 
-def _give_up(bad: Mapping[int, tuple[Batch, str]]) -> None:
+def _give_up(bad: Mapping[int, tuple[Columns, str]]) -> None:
     if bad:
         reason = next(iter(bad.values()))[1]
         warn("spans were refused for good", reason, count=sum(batch.rows for batch, _ in bad.values()))

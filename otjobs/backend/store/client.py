@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 from otjobs.backend.store import token
 from otjobs.backend.store.address import public, read
-from otjobs.backend.store.text import named_query, statement
+from otjobs.backend.store.sql_files import named_query, part, render, statements
+from otjobs.backend.store.sql_files import read as read_sql
 from otjobs.errors import (
     AccountError,
     ConfigurationError,
@@ -100,9 +101,9 @@ class Store:
         if self.database and self.exists():
             self._client.database = self.database
             if self.embedded:
-                self.command(statement("server", "use_database").replace("{database:Identifier}", self.database))
+                self.command(self.sql("store", "use_database"))
 
-    def elsewhere(self, host: str, database: str) -> Store:
+    def on_host(self, host: str, database: str) -> Store:
         """Open a database of another server as the same account.
 
         Args:
@@ -114,14 +115,27 @@ class Store:
         """
         return connect(read(self._address).at(host, database))
 
+    def sql(self, folder: str, name: str, /, **names: str) -> str:
+        """Return the text of `otjobs/backend/sql/{folder}/{name}.sql`, filled in for this database."""
+        return render(read_sql(folder, name), database=self.database, **names)
+
+    def part(self, name: str, /, **names: str) -> str:
+        """Return a piece of SQL, `otjobs/backend/sql/parts/{name}.sql`, filled in for this database."""
+        return render(part(name), database=self.database, **names)
+
+    def run(self, folder: str, name: str, /, **names: str) -> None:
+        """Run every statement of `otjobs/backend/sql/{folder}/{name}.sql`; raises like `query`."""
+        for statement in statements(self.sql(folder, name, **names)):
+            self.command(statement)
+
     def exists(self) -> bool:
         """Tell whether the database is there at all."""
-        sql = statement("store", "database_exists")
+        sql = self.sql("store", "database_exists")
         return bool(self.query(sql, {"name": self.database}).rows[0][0])
 
     def has_table(self, name: str) -> bool:
         """Tell whether the database has a table or view of that name."""
-        sql = statement("store", "table_exists")
+        sql = self.sql("store", "table_exists")
         return bool(self.query(sql, {"name": self.database, "table": name}).rows[0][0])
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> Result:

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from otjobs.backend.store.migrate import Layout, applied, apply, migrations, prepare, refuse_newer
-from otjobs.backend.store.text import fill, split, statement
+from otjobs.backend.store.settings import set_setting, settings
+from otjobs.backend.store.sql_files import read, render, statements
 from otjobs.errors import ConfigurationError, QueryError
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ def find_cluster(store: Store, name: str, hosts: Sequence[str] = (), *, replicat
     """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"{name!r} is no name of a cluster")
-    found = [row[0] for row in store.query(statement("cluster", "hosts"), {"cluster": name}).rows]
+    found = [row[0] for row in store.query(store.sql("cluster", "hosts"), {"cluster": name}).rows]
     if not found:
-        known = ", ".join(row[0] for row in store.query(statement("cluster", "clusters")).rows) or "none"
+        known = ", ".join(row[0] for row in store.query(store.sql("cluster", "clusters")).rows) or "none"
         raise ConfigurationError(
             f"the server at {store.url} knows no cluster {name}; it knows: {known}; clusters are made in its "
             "configuration, under remote_servers"
@@ -87,7 +88,7 @@ def cluster_of(store: Store) -> Cluster | None:
     """Return the cluster that this database is part of, or None."""
     if not store.has_table("otjobs_settings"):
         return None
-    text = dict(store.query(fill(statement("retention", "settings"), database=store.database)).rows).get(_SETTING)
+    text = settings(store).get(_SETTING)
     if not text:
         return None
     kept: dict[str, Any] = json.loads(text)
@@ -106,14 +107,14 @@ def shards(store: Store) -> Iterator[list[Store]]:
         yield [store]
         return
     with ExitStack() as stack:
-        yield [stack.enter_context(closing(store.elsewhere(host, cluster.local))) for host in cluster.hosts]
+        yield [stack.enter_context(closing(store.on_host(host, cluster.local))) for host in cluster.hosts]
 
 
 def first_replicas(databases: Sequence[Store]) -> list[Store]:
     """Return the first of those databases on each shard, as their servers' macros name it."""
     found: dict[str, Store] = {}
     for database in databases:
-        shard = str(database.query(statement("cluster", "macros")).rows[0][0])
+        shard = str(database.query(database.sql("cluster", "macros")).rows[0][0])
         found.setdefault(shard, database)
     return list(found.values())
 
@@ -127,7 +128,7 @@ def databases(store: Store) -> Iterator[list[Store]]:
         return
     with ExitStack() as stack:
         names = (cluster.database, cluster.local)
-        yield [stack.enter_context(closing(store.elsewhere(host, name))) for host in cluster.hosts for name in names]
+        yield [stack.enter_context(closing(store.on_host(host, name))) for host in cluster.hosts for name in names]
 
 
 def refuse_replicated(store: Store, what: str) -> None:
@@ -165,13 +166,13 @@ def migrate_cluster(store: Store, cluster: Cluster, *, definer: str = "CURRENT_U
     layout = Layout(definer, everywhere=cluster.database, sharded=True, replicated=cluster.replicated)
     done = set()
     with ExitStack() as stack:
-        hosts = [stack.enter_context(closing(store.elsewhere(host, cluster.local))) for host in cluster.hosts]
+        hosts = [stack.enter_context(closing(store.on_host(host, cluster.local))) for host in cluster.hosts]
         for host in hosts:
             _refuse_one_server(host, cluster)
             if cluster.replicated:
                 _needs_macros(host)
             refuse_newer(host)
-            _run(host, statement("cluster", "first"), names)
+            _run(host, read("cluster", "first"), names)
             prepare(host)
         have = [applied(host) for host in hosts]
         # One version on all hosts before the next: its views may read all shards.
@@ -182,9 +183,8 @@ def migrate_cluster(store: Store, cluster: Cluster, *, definer: str = "CURRENT_U
                     done.add(version)
         for host in hosts:
             if cluster_of(host) != cluster:
-                values = {"name": _SETTING, "value": json.dumps(asdict(cluster))}
-                host.command(fill(statement("retention", "set"), database=cluster.local), values)
-            script = statement("cluster", "tables")
+                set_setting(host, _SETTING, json.dumps(asdict(cluster)))
+            script = read("cluster", "tables")
             _run(host, _VIEW.sub(lambda match: _definition(match[1]) + ";", script), names, sharded="1")
     store._use()  # noqa: SLF001  (the database may be new)
     return sorted(done)
@@ -193,16 +193,16 @@ def migrate_cluster(store: Store, cluster: Cluster, *, definer: str = "CURRENT_U
 def _definition(view: str) -> str:
     """Return the newest statement that makes a view."""
     made = re.compile(rf"\bVIEW (?:IF NOT EXISTS )?\{{database\}}\.{view}\s")
-    return [sql for _, _, script in migrations() for sql in split(script) if made.search(sql)][-1]
+    return [sql for _, _, script in migrations() for sql in statements(script) if made.search(sql)][-1]
 
 
 def _run(host: Store, script: str, names: dict[str, str], **more: str) -> None:
-    for sql in split(fill(script, **names, **more)):
+    for sql in statements(render(script, **names, **more)):
         host.command(sql)
 
 
 def _refuse_one_server(host: Store, cluster: Cluster) -> None:
-    there = host.query(statement("cluster", "engine"), {"database": cluster.database}).rows
+    there = host.query(host.sql("cluster", "engine"), {"database": cluster.database}).rows
     if there and there[0][0] != "Distributed":
         raise ConfigurationError(
             f"the database {cluster.database} at {host.url} holds spans itself, so it cannot be one over shards; give "
@@ -212,7 +212,7 @@ def _refuse_one_server(host: Store, cluster: Cluster) -> None:
 
 def _needs_macros(host: Store) -> None:
     try:
-        host.query(statement("cluster", "macros"))
+        host.query(host.sql("cluster", "macros"))
     except QueryError as error:
         raise ConfigurationError(
             f"the server at {host.url} does not say which shard and replica it is: {error}; "

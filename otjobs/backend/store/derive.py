@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from otjobs.backend.store.text import fill, statement
+from otjobs.backend.store.sql_files import literal
 from otjobs.errors import QueryError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def derivation(store: Store, view: str) -> Derivation:
     Raises:
         QueryError: there is none of that name.
     """
-    rows = store.query(statement("store", "derivation"), {"database": store.database, "view": view}).rows
+    rows = store.query(store.sql("derive", "derivation"), {"database": store.database, "view": view}).rows
     if not rows:
         raise QueryError(f"the database {store.database} has no materialized view {view}; otjobs migrate makes it")
     query, definition, columns = rows[0]
@@ -76,14 +76,14 @@ def derive(
         query = re.sub(
             rf"\bFROM {re.escape(f'{store.database}.{name}')}\b", "FROM " + instead.replace("\\", r"\\"), query
         )
-    sql = fill(
-        statement("store", "derive"),
-        database=store.database,
+    sql = store.sql(
+        "derive",
+        "derive",
         target=into or found.target,
         columns=", ".join(found.columns),
         replace=f" REPLACE ({replace})" if replace else "",
         where=where,
-        landing_filter=landing_filter.replace("\\", "\\\\").replace("'", "\\'"),
+        landing_filter=literal(landing_filter),
         query=query,
     )
     store.command(sql)
@@ -109,12 +109,12 @@ def wait_for_inserts(store: Store, seconds: float = LONGEST_INSERT_SECONDS) -> N
     Where the account may not see what runs, wait all of them, if any span is stored at all.
     """
     began = time.monotonic()
-    ask = fill(statement("store", "inserts_running"), database=store.database)
+    ask = store.sql("derive", "inserts_running")
     while (passed := time.monotonic() - began) < seconds:
         try:
             if not store.query(ask, {"seconds": passed, "database": store.database}).rows[0][0]:
                 return
         except QueryError:
-            if not store.query(fill(statement("store", "any_span"), database=store.database)).rows:
+            if not store.query(store.sql("derive", "any_span")).rows:
                 return
         time.sleep(0.1)

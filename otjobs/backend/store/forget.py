@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from otjobs.backend.store.cluster import cluster_of, first_replicas, shards
 from otjobs.backend.store.derive import derive
-from otjobs.backend.store.text import fill, split, statement
+from otjobs.backend.store.sql_files import literal
 from otjobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -60,41 +60,32 @@ def forget(store: Store, label: str, value: str, *, dry: bool = False) -> Forgot
             f"{store.database} is one replica, and what it deletes the others delete, too; give the address of the "
             f"database over all of them, {cluster.database}, in --url"
         )
-    quoted = {"label": label, "value": value.replace("\\", "\\\\").replace("'", "\\'"), "collected": collected}
+    quoted = {"label": label, "value": literal(value), "collected": collected}
     with shards(store) as databases:
         # What one replica deletes, the others do, each for itself.
         leaders = first_replicas(databases) if replicated else databases
         for each in databases:
             if replicated:
-                _run(each, "sync")
+                each.run("forget", "sync")
             _collect(each, {"label": label, "value": value})
-        counts = [each.query(_sql(each, "counts", **quoted)).rows[0] for each in leaders]
+        counts = [each.query(each.sql("forget", "counts", **quoted)).rows[0] for each in leaders]
         if not dry:
             for each in leaders:
                 _erase(each, quoted)
         for each in databases:
-            _run(each, "end")
+            each.run("forget", "end")
     return Forgotten(*(sum(map(int, numbers)) for numbers in zip(*counts, strict=True)))
 
 
 def _collect(store: Store, params: dict[str, str]) -> None:
-    _run(store, "begin")
-    store.command(_sql(store, "collect_jobs"), params)
-    store.command(_sql(store, "collect_workflows"))
+    store.run("forget", "begin")
+    store.command(store.sql("forget", "collect_jobs"), params)
+    store.command(store.sql("forget", "collect_workflows"))
 
 
 def _erase(store: Store, quoted: dict[str, str]) -> None:
-    store.command(_sql(store, "freeze_workflows"))
-    settled = _sql(store, "settled_minutes")
+    store.command(store.sql("forget", "freeze_workflows"))
+    settled = store.part("settled_minutes")
     sources = {"attempt_states": f"{store.database}.forget_attempt_states"}
     derive(store, "minute_marks_mv", sources=sources, replace=_FROZEN, where=settled)
-    _run(store, "erase", **quoted)
-
-
-def _run(store: Store, name: str, **names: str) -> None:
-    for sql in split(_sql(store, name, **names)):
-        store.command(sql)
-
-
-def _sql(store: Store, name: str, **names: str) -> str:
-    return fill(statement("forget", name), database=store.database, **names)
+    store.run("forget", "erase", **quoted)

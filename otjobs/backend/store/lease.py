@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from otjobs.backend.store.client import connect
-from otjobs.backend.store.text import fill, statement
+from otjobs.backend.store.settings import set_setting
 from otjobs.errors import OtjobsError, StoreError
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ class Holder:
 
 def holder(store: Store) -> tuple[Holder, float] | None:
     """Return who has the lease and how many seconds ago that was last heard of, also if that is long ago."""
-    sql = fill(statement("rebuild", "lease"), database=store.database)
-    rows = store.query(sql, {"name": _NAME}).rows
+    rows = store.query(store.sql("rebuild", "lease"), {"name": _NAME}).rows
     return (Holder(**json.loads(rows[0][0])), float(rows[0][1])) if rows and rows[0][0] else None
 
 
@@ -106,8 +105,7 @@ class Lease:
                 continue  # where it matters, `check` finds out
 
     def _write(self, value: str) -> None:
-        sql = fill(statement("retention", "set"), database=self._store.database)
-        self._store.command(sql, {"name": _NAME, "value": value})
+        set_setting(self._store, _NAME, value)
 
 
 @contextmanager
@@ -139,7 +137,7 @@ def lease(store: Store, *, take_over: bool = False) -> Iterator[Lease]:
 def _another(store: Store) -> Store:
     if store.embedded:
         return connect(store.url)
-    return store.elsewhere(urlsplit(store.url).netloc.rpartition("@")[2], store.database)
+    return store.on_host(urlsplit(store.url).netloc.rpartition("@")[2], store.database)
 
 
 def _user() -> str:

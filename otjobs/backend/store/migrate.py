@@ -8,7 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from otjobs.backend.store.derive import backfill
-from otjobs.backend.store.text import fill, split, statement
+from otjobs.backend.store.sql_files import render, statements
 from otjobs.errors import ConfigurationError, NewerSchemaError, StoreError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def applied(store: Store) -> list[int]:
     """Return the versions the database has."""
     if not store.has_table("otjobs_migrations"):
         return []
-    return [int(row[0]) for row in store.query(fill(statement("store", "versions"), database=store.database)).rows]
+    return [int(row[0]) for row in store.query(store.sql("migrate", "versions")).rows]
 
 
 def migrate(store: Store, *, definer: str = "CURRENT_USER") -> list[int]:
@@ -98,14 +98,14 @@ def prepare(store: Store) -> None:
     Raises:
         StoreError: the server is too old.
     """
-    version = str(store.query(statement("store", "server_version")).rows[0][0])
+    version = str(store.query(store.sql("migrate", "server_version")).rows[0][0])
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
         oldest = ".".join(map(str, OLDEST_SERVER))
         raise StoreError(
             f"the server at {store.url} is ClickHouse {version}; otjobs needs {oldest} or newer: upgrade it"
         )
-    store.command(fill(statement("store", "create_database"), database=store.database))
-    store.command(fill(statement("store", "create_versions"), database=store.database))
+    store.command(store.sql("migrate", "create_database"))
+    store.command(store.sql("migrate", "create_versions"))
     store._use()  # noqa: SLF001  (the database may be new)
 
 
@@ -117,12 +117,11 @@ def apply(store: Store, version: int, name: str, script: str, layout: Layout) ->
         "everywhere": layout.everywhere or store.database,
         "sharded": str(int(layout.sharded)),
     }
-    for sql in split(script):
-        filled = fill(sql, **names)
+    for sql in statements(script):
+        filled = render(sql, **names)
         store.command(_replicated(filled) if layout.replicated else filled)
     backfill(store, script)
-    added = statement("store", "add_version")
-    store.command(fill(added, database=store.database, version=str(version), name=name))
+    store.command(store.sql("migrate", "add_version", version=str(version), name=name))
 
 
 def _replicated(sql: str) -> str:

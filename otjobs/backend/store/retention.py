@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from otjobs.backend.store.text import fill, split, statement
+from otjobs.backend.store.settings import set_setting, settings
+from otjobs.backend.store.sql_files import statements
 from otjobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ def days(text: str) -> int:
 
 def retention(store: Store) -> dict[str, int]:
     """Return how many days each layer is kept; 0 is for ever."""
-    found = _settings(store)
+    found = settings(store)
     return {layer: int(found.get(f"keep_{layer}_days", FOREVER)) for layer in LAYERS}
 
 
 def horizons(store: Store) -> Horizons:
     """Return how far back jobs and spans reach now."""
-    return Horizons(*store.query(fill(statement("retention", "horizons"), database=store.database)).rows[0])
+    return Horizons(*store.query(store.sql("retention", "horizons")).rows[0])
 
 
 def keep(store: Store, wanted: Mapping[str, int], *, again: bool = False) -> dict[str, int]:
@@ -75,24 +76,14 @@ def keep(store: Store, wanted: Mapping[str, int], *, again: bool = False) -> dic
     changed = {layer: length for layer, length in wanted.items() if have[layer] != length}
     after = have | changed
     if changed:
-        store.command(fill(statement("retention", "remember_horizons"), database=store.database))
+        store.command(store.sql("retention", "remember_horizons"))
     for layer, length in changed.items():
-        store.command(
-            fill(statement("retention", "set"), database=store.database),
-            {"name": f"keep_{layer}_days", "value": str(length)},
-        )
+        set_setting(store, f"keep_{layer}_days", str(length))
     for layer in LAYERS:
         if layer in changed or (again and after[layer]):
-            script = fill(statement("retention", layer), database=store.database, days=str(after[layer] or _LONGEST))
-            for sql in split(script):
+            for sql in statements(store.sql("retention", layer, days=str(after[layer] or _LONGEST))):
                 # A table that a later migration makes gets its TTL then.
                 table = _TABLE.search(sql)
                 if table and store.has_table(table[1]):
                     store.command(sql)
     return changed
-
-
-def _settings(store: Store) -> dict[str, str]:
-    return {
-        str(n): str(v) for n, v in store.query(fill(statement("retention", "settings"), database=store.database)).rows
-    }

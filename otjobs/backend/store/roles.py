@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape, quoteattr
 
 from otjobs.backend.store.client import DATABASE
-from otjobs.backend.store.text import fill, split, statement
+from otjobs.backend.store.sql_files import read, render, statements
 from otjobs.errors import QueryError
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def grant(store: Store, passwords: Mapping[str, str]) -> None:
     for role, _, part in _parts():
         if role not in passwords:
             continue
-        for sql in split(part):
+        for sql in statements(part):
             try:
-                store.command(fill(sql, database=store.database, **hashes))
+                store.command(render(sql, database=store.database, **hashes))
             except QueryError as error:
                 raise QueryError(
                     f"cannot make the account otjobs_{role}: {error}; a server that takes its accounts from files "
@@ -80,14 +80,14 @@ def users_xml(passwords: Mapping[str, str], *, databases: Sequence[str] = (DATAB
 
 def _parts() -> Iterator[tuple[str, str, str]]:
     """Yield each account's role, what it is for, and its statements."""
-    _, *found = _ACCOUNT.split(statement("roles", "accounts"))
+    _, *found = _ACCOUNT.split(read("roles", "accounts"))
     for at in range(0, len(found), 3):
         yield found[at], found[at + 1], found[at + 2]
 
 
 def _settings(part: str) -> list[tuple[str, str, str]]:
     """Return the name and value of each setting of a profile, and what bounds it, as elements of the file."""
-    profile = next((match for sql in split(part) if (match := _PROFILE.search(sql))), None)
+    profile = next((match for sql in statements(part) if (match := _PROFILE.search(sql))), None)
     return [
         (name, value, _bound("min", least) + _bound("max", most) + ("<changeable_in_readonly/>" if free else ""))
         for name, value, least, most, free in (_SETTING.findall(profile[1]) if profile else [])
@@ -102,7 +102,7 @@ def _grants(part: str, databases: Sequence[str]) -> list[str]:
     found = [
         match[1]
         for database in databases
-        for sql in split(fill(part, database=database))
+        for sql in statements(render(part, database=database))
         if (match := _GRANT.search(sql))
     ]
     return list(dict.fromkeys(found))

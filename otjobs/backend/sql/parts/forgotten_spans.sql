@@ -1,5 +1,5 @@
 -- Spans with the label; spans of jobs that have it; and all spans of a trace in which no other job is.
-SpanAttributes['otjobs.label.{label}'] = '{value}'
+SpanAttributes['otjobs.label.{label}'] = {value}
     OR (SpanAttributes['messaging.message.id'], if(SpanAttributes['otjobs.workflow.id'] != '', SpanAttributes['otjobs.workflow.id'], TraceId))
         IN (SELECT job_id, workflow_id FROM {database}.forget_attempt_states)
     OR TraceId IN (SELECT workflow_id FROM {database}.forget_workflows WHERE whole)

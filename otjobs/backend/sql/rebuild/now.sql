@@ -1,1 +1,1 @@
-SELECT toUnixTimestamp64Milli(now64(3)), toUnixTimestamp(now()), toDate(now('UTC'))
+SELECT toUnixTimestamp64Milli(now64(3)), toDate(now('UTC'))

@@ -7,6 +7,6 @@ INSERT INTO otjobs.otel_traces
     ScopeName, ScopeVersion, SpanAttributes, Duration, StatusCode, StatusMessage,
     Events.Timestamp, Events.Name, Events.Attributes, Links.TraceId, Links.SpanId, Links.TraceState, Links.Attributes
 )
-FROM INFILE %(path)s COMPRESSION 'none'
+FROM INFILE {path} COMPRESSION 'none'
 SETTINGS async_insert = 0, max_partitions_per_insert_block = 0, throw_on_max_partitions_per_insert_block = 0
 FORMAT Native

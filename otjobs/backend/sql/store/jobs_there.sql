@@ -1,1 +1,1 @@
-SELECT 1 FROM jobs LIMIT 0
+SELECT 1 FROM {database}.jobs LIMIT 0

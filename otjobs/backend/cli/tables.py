@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from otjobs.backend.cli.app import json_option, opened, url_option
+from otjobs.backend.cli.format import seconds_of
+from otjobs.backend.cli.frame import json_option, opened, url_option
 from otjobs.backend.cli.screen import Column, Screen, say, say_document
-from otjobs.backend.cli.values import seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,8 +6,8 @@ from collections import Counter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from otjobs.backend.server.native import Batch, TextCache, encode_text
-from otjobs.backend.server.values import as_string
+from otjobs.backend.server.attribute_text import as_string
+from otjobs.backend.server.native import Columns, TextCache, encode_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,9 +46,9 @@ class Converter:
     def __init__(self) -> None:
         self._text = TextCache()
 
-    def convert(self, request: ExportTraceServiceRequest) -> tuple[Batch, Counter[str]]:
+    def convert(self, request: ExportTraceServiceRequest) -> tuple[Columns, Counter[str]]:
         """Return the rows of a request and how many spans had to be left out, by reason."""
-        batch = Batch()
+        batch = Columns()
         rejected: Counter[str] = Counter()
         for resource_spans in request.resource_spans:
             attributes = self._attributes(resource_spans.resource.attributes)
@@ -58,22 +58,22 @@ class Converter:
         batch.seal()
         return batch, rejected
 
-    def singles(self, request: ExportTraceServiceRequest) -> list[Batch]:
+    def singles(self, request: ExportTraceServiceRequest) -> list[Columns]:
         """Return the rows of a request, each in a batch of its own."""
-        made: list[Batch] = []
+        made: list[Columns] = []
         for resource_spans in request.resource_spans:
             attributes = self._attributes(resource_spans.resource.attributes)
             service = self._text(_service_name(resource_spans.resource))
             for scope_spans in resource_spans.scope_spans:
                 for span in scope_spans.spans:
-                    batch = Batch()
+                    batch = Columns()
                     self._scope(batch, Counter(), [span], scope_spans.scope, attributes, service)
                     made.extend([batch] if batch.rows else [])
         return made
 
     def _scope(
         self,
-        batch: Batch,
+        batch: Columns,
         rejected: Counter[str],
         spans: Iterable[Span],
         scope: InstrumentationScope,
@@ -113,14 +113,14 @@ class Converter:
             self._events(batch, span)
             self._links(batch, span)
 
-    def _events(self, batch: Batch, span: Span) -> None:
+    def _events(self, batch: Columns, span: Span) -> None:
         batch.event_counts.append(len(span.events))
         for event in span.events:
             batch.event_times.append(min(event.time_unix_nano, _LAST_TIME))
             batch.text["Events.Name"].append(self._text(event.name))
             batch.event_attributes.add(*self._attributes(event.attributes))
 
-    def _links(self, batch: Batch, span: Span) -> None:
+    def _links(self, batch: Columns, span: Span) -> None:
         batch.link_counts.append(len(span.links))
         for link in span.links:
             batch.text["Links.TraceId"].append(encode_text(_hex_or_empty(link.trace_id, 16)))

@@ -11,7 +11,8 @@ from uuid import UUID
 
 import pytest
 
-from otjobs.backend.cli import timeline, values
+from otjobs.backend.cli import format as fmt
+from otjobs.backend.cli import timeline
 from otjobs.backend.cli.screen import Column, Screen
 from otjobs.backend.cli.timeline import DELAY, EMPTY, FAILED, RUN, WAIT, Scale
 
@@ -44,7 +45,7 @@ def at(seconds):
     ],
 )
 def test_durations(seconds, text):
-    assert values.duration(seconds) == text
+    assert fmt.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -52,13 +53,13 @@ def test_durations(seconds, text):
     [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86_400), ("1W", 604_800), ("1.5h", 5400)],
 )
 def test_ages(text, seconds):
-    assert values.seconds_of(text) == seconds
+    assert fmt.seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "0", "h", "-5m", "3x", "1e9", "9999w", "1 h"])
 def test_what_is_no_age(text):
     with pytest.raises(ValueError):
-        values.seconds_of(text)
+        fmt.seconds_of(text)
 
 
 def test_json_has_numbers_as_numbers_and_times_in_utc():
@@ -74,7 +75,7 @@ def test_json_has_numbers_as_numbers_and_times_in_utc():
         "uuid": UUID(int=1),
         "bytes": b"x\xff",
     }
-    assert values.plain(given) == {
+    assert fmt.plain(given) == {
         "time": "2026-01-02T03:04:05.678901Z",
         "naive": "2026-01-02T03:04:05.678901Z",
         "big": 2**64 - 1,
@@ -88,9 +89,9 @@ def test_json_has_numbers_as_numbers_and_times_in_utc():
 
 
 def test_text_cannot_break_a_line_or_move_the_cursor():
-    assert values.written("a\nb\x1b[2J") == "a\\nb\\x1b[2J"
-    assert values.tsv("a\tb\\\n") == "a\\tb\\\\\\n"
-    assert [values.tsv(v) for v in (None, 1, 1.5, True, NOW, {"a": 1})] == [
+    assert fmt.written("a\nb\x1b[2J") == "a\\nb\\x1b[2J"
+    assert fmt.tsv("a\tb\\\n") == "a\\tb\\\\\\n"
+    assert [fmt.tsv(v) for v in (None, 1, 1.5, True, NOW, {"a": 1})] == [
         *("\\N", "1", "1.5", "true", "2026-01-02T03:04:05.678901Z", '{"a": 1}')
     ]
 

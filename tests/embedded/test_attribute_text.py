@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
-from otjobs.backend.server.values import as_string, float_text
+from otjobs.backend.server.attribute_text import as_string, float_text
 
 
 @pytest.mark.parametrize(

@@ -2,4 +2,4 @@
 INSERT INTO {database}.{target} ({columns})
 SELECT {columns} FROM (SELECT *{replace} FROM ({query}) WHERE {where})
 SETTINGS insert_deduplicate = 0, max_partitions_per_insert_block = 0,
-    additional_table_filters = {'{database}.otel_traces': '{landing_filter}'}
+    additional_table_filters = {'{database}.otel_traces': {landing_filter}}

@@ -1,4 +1,4 @@
-"""SQL as files: statements by name, named queries with their parameters."""
+"""SQL as files: read by name, filled in, taken apart; `otjobs/backend/sql/README.md` says what may stand in them."""
 
 from __future__ import annotations
 
@@ -17,35 +17,34 @@ _TOKEN: Final = re.compile(
     r"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`\\]|\\.)*`|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|;""",
     re.DOTALL,
 )
-_INCLUDE: Final = re.compile(r"\{include (\w+)(?: (\w+)=([^{}]+))?\}")
+_NAME: Final = re.compile(r"\{(\w+)\}")
+_INCLUDE: Final = re.compile(r"\{include (\w+)(?: (\w+)=((?:[^{}]|\{\w+\})+))?\}")
 
 
-def statement(folder: str, name: str) -> str:
+def read(folder: str, name: str) -> str:
     """Return the text of `otjobs/backend/sql/{folder}/{name}.sql`."""
     return (resources.files("otjobs.backend") / "sql" / folder / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def fill(sql: str, **names: str) -> str:
-    """Return the SQL with `{name}` replaced, and `{include PART key=value}` by `otjobs/backend/sql/parts/PART.sql`.
+def part(name: str) -> str:
+    """Return `otjobs/backend/sql/parts/{name}.sql`, a piece of SQL that stands inside others, without its header."""
+    return _HEADER.sub("", read("parts", name)).strip()
 
-    A part is text that several views are made of; its value may hold spaces, and its own names are filled, too.
+
+def render(sql: str, /, **names: str) -> str:
+    """Return the SQL with `{include PART key=value}` replaced by `otjobs/backend/sql/parts/PART.sql`, then `{name}`.
+
+    A part is text that several views are made of; its value may hold spaces, names and another part. What takes the
+    place of a name is not looked at again: it may be a text that somebody else wrote.
     """
-    for name, value in names.items():
-        sql = sql.replace("{" + name + "}", value)
 
-    def part(match: re.Match[str]) -> str:
-        text = _HEADER.sub("", statement("parts", match[1]))
-        return fill(text.replace("{" + match[2] + "}", match[3]) if match[2] else text, **names)
+    def included(match: re.Match[str]) -> str:
+        text = part(match[1])
+        return text.replace("{" + match[2] + "}", match[3]) if match[2] else text
 
     while _INCLUDE.search(sql):  # a value may itself be an include: the innermost first
-        sql = _INCLUDE.sub(part, sql)
-    return sql
-
-
-def split(script: str) -> list[str]:
-    """Return the statements of a script; each ends with a semicolon at the end of a line."""
-    parts = re.split(r";[ \t]*(?:\n|\Z)", script)
-    return [part.strip() for part in parts if re.sub(r"--[^\n]*", "", part).strip()]
+        sql = _INCLUDE.sub(included, sql)
+    return _NAME.sub(lambda match: names.get(match[1], match[0]), sql)
 
 
 def statements(script: str) -> list[str]:
@@ -57,6 +56,11 @@ def statements(script: str) -> list[str]:
             start = token.end()
     found.append(script[start:])
     return [text.strip() for text in found if re.sub(r"--[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL).strip()]
+
+
+def literal(text: str) -> str:
+    """Return a text as a string in SQL, with its quotes."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def named_query(name: str) -> NamedQuery:
     names = query_names()
     if name not in names:
         raise QueryError(f"there is no query named {name!r}; there are: {', '.join(names)}")
-    text = statement("queries", name)
+    text = read("queries", name)
     found = _PARAMETER.findall(text)
     first = text.splitlines()[0].removeprefix("--").strip()
     return NamedQuery(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from otjobs.backend.cli import pictures
-from otjobs.backend.cli.app import json_option, opened, url_option
-from otjobs.backend.cli.lists import Age, limit_option
+from otjobs.backend.cli.frame import json_option, opened, url_option
 from otjobs.backend.cli.screen import Screen, say_document
+from otjobs.backend.cli.tables import Age, limit_option
 from otjobs.errors import QueryError
 
 if TYPE_CHECKING:

@@ -1,1 +1,0 @@
-DROP VIEW IF EXISTS {database}.rebuild_{table}_echo SYNC

@@ -1,0 +1,1 @@
+DROP VIEW IF EXISTS {database}.rebuild_{table}_mv SYNC

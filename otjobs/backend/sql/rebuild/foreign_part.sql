@@ -1,1 +1,0 @@
-(SELECT * FROM {database}.foreign_spans WHERE cityHash64(workflow_id) % {parts} = {part})

@@ -1,0 +1,2 @@
+-- Makes the database the current one of a chDB handle.
+USE {database}
