@@ -28,6 +28,7 @@ from wrapt import register_post_import_hook
 from otjobs.faults import guard
 from otjobs.sdk import fast_spans
 from otjobs.sdk.own_attributes import Attributes
+from otjobs.varint import varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -55,7 +56,6 @@ _ids: Final = struct.Struct(">QQ").pack
 _id: Final = struct.Struct(">Q").pack
 _times: Final = struct.Struct("<BQBQ").pack
 _double: Final = struct.Struct("<d").pack
-_small: Final = tuple(bytes((number,)) for number in range(128))
 
 
 def _kept(known: dict[Any, bytes], key: Any, encoded: bytes) -> bytes:
@@ -63,17 +63,6 @@ def _kept(known: dict[Any, bytes], key: Any, encoded: bytes) -> bytes:
         known.clear()
     known[key] = encoded
     return encoded
-
-
-def _varint(number: int) -> bytes:
-    if number < 128:
-        return _small[number]
-    out = bytearray()
-    while number >= 128:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _long_varint(number: int) -> bytes:
@@ -88,14 +77,14 @@ def _long_varint(number: int) -> bytes:
 
 
 def _field(tag: bytes, payload: bytes) -> bytes:
-    return tag + _varint(len(payload)) + payload
+    return tag + varint(len(payload)) + payload
 
 
 def _head(key: str, tag: bytes, length: int) -> bytes:
     """Return all of an attribute that stands before the bytes of its value."""
     name = _field(b"\x0a", key.encode())
-    value = b"\x12" + _varint(len(tag) + length) + tag
-    return b"\x4a" + _varint(len(name) + len(value) + length) + name + value
+    value = b"\x12" + varint(len(tag) + length) + tag
+    return b"\x4a" + varint(len(name) + len(value) + length) + name + value
 
 
 class _Writer:
@@ -120,7 +109,7 @@ class _Writer:
                 head = doubles.get(key) or _kept(doubles, key, _head(key, b"\x21", 8))
                 out.append(head + _double(value))
             elif kind is bool:
-                out.append(_head(key, b"\x10", 1) + _small[value])
+                out.append(_head(key, b"\x10", 1) + varint(value))
             else:
                 raise TypeError(key)
 
@@ -129,7 +118,7 @@ class _Writer:
         size = len(data)
         head = self._text_heads.get((key, size))
         if head is None:
-            head = _kept(self._text_heads, (key, size), _head(key, b"\x0a" + _varint(size), size))
+            head = _kept(self._text_heads, (key, size), _head(key, b"\x0a" + varint(size), size))
         if size > _REMEMBERED_TEXT or key.endswith(".id"):  # each job has its own
             return head + data
         return _kept(self._texts, (key, value), head + data)
@@ -138,7 +127,7 @@ class _Writer:
         if 1 << 56 <= value < 1 << 63:
             data = _long_varint(value)
         elif -(1 << 63) <= value < 1 << 63:
-            data = _varint(value & _UINT64)
+            data = varint(value & _UINT64)
         else:
             raise OverflowError(key)
         head = self._number_heads.get((key, len(data)))
@@ -158,7 +147,7 @@ class _Writer:
             _id(context.span_id),
             b"" if parent is None else b"\x22\x08" + _id(parent.span_id),
             b"\x2a",
-            _varint(len(name)),
+            varint(len(name)),
             name,
             _KINDS[span._kind],  # noqa: SLF001
             _times(0x39, span._start_time, 0x41, span._end_time),  # noqa: SLF001
@@ -173,7 +162,7 @@ class _Writer:
             out.append(b"\x6a\x21" + ids + b"\x35" + (_REMOTE if target.is_remote else _LOCAL))
         out.append(_UNSET_AND_REMOTE if parent is not None and parent.is_remote else _UNSET_AND_LOCAL)
         body = b"".join(out)
-        return b"\x12" + _varint(len(body)) + body
+        return b"\x12" + varint(len(body)) + body
 
 
 def _is_simple(span: Any) -> bool:

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue
 
 from otjobs.backend.server.decode import parse_json, parse_protobuf
-from otjobs.backend.server.native import varint
+from otjobs.varint import varint
 
 
 def field(number: int, data: bytes) -> bytes:

@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 
 from otjobs.backend.server import otlp_json
 from otjobs.backend.server.mend import BAD_SPAN, LIBRARY_SPANS, FramingError, read_span_by_span
-from otjobs.backend.server.native import varint
+from otjobs.varint import varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable

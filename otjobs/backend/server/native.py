@@ -11,10 +11,11 @@ from array import array
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Final
 
+from otjobs.varint import varint
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-_SHORT: Final = tuple(bytes((n,)) for n in range(128))
 _CACHE_ENTRIES: Final = 20_000
 _CACHED_LENGTH: Final = 64
 
@@ -39,18 +40,6 @@ TEXT_COLUMNS: Final = (
     "Links.SpanId",
     "Links.TraceState",
 )
-
-
-def varint(number: int) -> bytes:
-    """Return an unsigned number as LEB128."""
-    if number < 128:
-        return _SHORT[number]
-    out = bytearray()
-    while number >= 128:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def encode_text(text: str) -> bytes:
