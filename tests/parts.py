@@ -291,10 +291,10 @@ def zookeeper(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """Run a Redis server on a free port without persistence, and give its URL."""
+def redis_server(folder: Path, port: int = 0) -> Iterator[str]:
+    """Run a Redis server on a port, a free one by default, without persistence, and give its URL."""
     require("redis")
-    port = free_port()
+    port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     command: list[str | Path] = [
         program("redis-server") or "redis-server",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from peers import celery, frame
+from peers import celery, frame, rq
 
-SUITES = {suite.name: suite for suite in celery.SUITES}
+SUITES = {suite.name: suite for suite in (*celery.SUITES, *rq.SUITES)}
 
 
 def main() -> int:

@@ -110,8 +110,8 @@ def once(suite: Suite, source: Path, needed: Path, tests: Sequence[str], folder:
 
 
 def both(suite: Suite, source: Path, needed: Path, tests: Sequence[str], folder: Path) -> tuple[Run, Run]:
-    """Run tests plain and instrumented, side by side: they wait more than they compute."""
-    with ThreadPoolExecutor(2) as together:
+    """Run tests plain and instrumented, side by side where they can be: they wait more than they compute."""
+    with ThreadPoolExecutor(1 if suite.alone else 2) as together:
         plain = together.submit(once, suite, source, needed, tests, folder / "plain", instrumented=False)
         traced = together.submit(once, suite, source, needed, tests, folder / "instrumented", instrumented=True)
         return plain.result(), traced.result()

@@ -34,5 +34,7 @@ class Suite:
     environment: Mapping[str, str] = field(default_factory=dict)
     services: Callable[[Path], AbstractContextManager[dict[str, str]]] = _nothing
     """Start what the tests of one run need, with its files in a folder, and give environment variables."""
+    alone: bool = False
+    """Run plain and instrumented one after the other: both need the same port."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why a test may pass plain and fail instrumented, by the test's id in the source."""
