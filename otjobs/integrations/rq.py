@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
@@ -79,16 +79,18 @@ def _message(job: Any, worker: str = "", *, unpickle: bool = False) -> base.Mess
     """Return the attempt that a job describes: RQ knows how many retries are left, the carrier how many there were."""
     fields, left = _fields(job), job.retries_left
 
-    def known(carrier: Carrier) -> dict[str, Any]:
-        most = carrier.fields.get("max_attempts")
-        attempt = most - left if most and left is not None else (job.number_of_retries or 0) + 1
-        return {"system": "rq", "job_id": job.id, "queue": job.origin, "worker": worker, "attempt": attempt}
-
-    most = None if left is None else left + 1
     name = job._func_name if isinstance(job._func_name, str) else (job.description or "").partition("(")[0]
     if unpickle and base.CARRIER not in fields:  # with the name come the arguments, which import modules
         with guard("the name of a job's function could not be read"):
             name = job.func_name
+
+    def known(carrier: Carrier) -> dict[str, Any]:
+        most = carrier.fields.get("max_attempts")
+        attempt = most - left if most and left is not None else (job.number_of_retries or 0) + 1
+        where = {"system": "rq", "queue": job.origin, "worker": worker}
+        return {**where, "job_type": name, "job_id": job.id, "attempt": attempt}
+
+    most = None if left is None else left + 1
     return base.Message(name, fields.get, known, lambda: {"max_attempts": most, "group_id": job.group_id})
 
 
@@ -150,8 +152,13 @@ def create_job(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
 
 def enqueue_many(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
     """Publish jobs with one command; those of a group are one workflow (wrapper of `Queue.enqueue_many`)."""
-    group = args[2] if len(args) > 2 else kwargs.get("group_id")
-    with composite("group", group_id=group) if group else nullcontext(), base.together():
+    around: AbstractContextManager[None] = nullcontext()
+    with guard("a group could not be traced"):
+        call = base.arguments(wrapped, args, kwargs)
+        datas, group = call["job_datas"], call["group_id"]
+        roots = len(datas) if isinstance(datas, (list, tuple)) and not any(data.depends_on for data in datas) else None
+        around = composite("group", group_id=group, roots=roots) if group else around
+    with around, base.together():
         return wrapped(*args, **kwargs)
 
 

@@ -76,7 +76,7 @@ def fetch(suite: Suite) -> tuple[Path, Path]:
             [source] = (path for path in work.iterdir() if path.is_dir())
             source.rename(work / "source")
     needed = cache() / "peers" / f"needed-{'-'.join(sorted(suite.needed))}"
-    if not needed.exists():
+    if suite.needed and not needed.exists():
         with filling(needed) as work:
             run([*pip, "install", "--no-deps", "--target", work, *suite.needed])
     return target / "source", needed
