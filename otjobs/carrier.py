@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from operator import attrgetter
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -20,7 +19,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
 from otjobs import given, propagation, times
-from otjobs.faults import guard, warn
+from otjobs.faults import guard, note, warn
 from otjobs.job import Job, Parent
 from otjobs.texts import MAX_TEXT, bounded, mended, shown
 
@@ -33,40 +32,29 @@ _LABEL: Final = "label."
 _INT64: Final = 2**63 - 1
 _BROKEN: Final = "a field of an otjobs carrier is broken and left out"
 
-# field of Job -> key in the carrier
-_TEXTS: Final = {
-    "workflow_type": "workflow_type",
-    "group_id": "group",
-    "trigger": "trigger",
-    "trigger_name": "trigger_name",
-    "producer": "producer",
-    "workflow_id": "workflow",
-}
-_NUMBERS: Final = {
-    "enqueued_at": "enqueued_at",
-    "published_at": "published_at",
-    "due_at": "due_at",
-    "expires_at": "expires_at",
-    "max_attempts": "max_attempts",
-    "workflow_started_at": "workflow_started_at",
-    "roots": "roots",
-    "first_started_at": "first_started_at",
-}
+_TEXTS: Final = ("workflow_type", "trigger", "trigger_name", "producer")
+_NUMBERS: Final = (
+    "enqueued_at",
+    "published_at",
+    "due_at",
+    "expires_at",
+    "max_attempts",
+    "workflow_started_at",
+    "roots",
+    "first_started_at",
+)
+"""Fields of `Job` that have the same name in a carrier."""
 _DEADLINES: Final = frozenset({"due_at", "expires_at"})
-_TEXT_OF: Final = {key: name for name, key in _TEXTS.items()}
-_NUMBER_OF: Final = {key: name for name, key in _NUMBERS.items()}
-_OWN: Final = frozenset({"system", "id", "type", "queue", "parent_id", "parent_type"})
-_BOUNDED: Final = _OWN | _TEXT_OF.keys()
-# key in the carrier -> how it is read; traceparent and its like are read elsewhere, and labels have names of their own
+_BOUNDED: Final = frozenset({"system", "id", "type", "queue", "parent_id", "parent_type", "workflow", "group", *_TEXTS})
+# key in the carrier -> how it is read in the pass over all of them; labels have names of their own
 _KIND_OF: Final = {
-    **dict.fromkeys(_OWN, "own"),
-    **dict.fromkeys(_TEXT_OF, "text"),
-    **{key: "time" if key.endswith("_at") else "count" for key in _NUMBER_OF},
+    **dict.fromkeys(_BOUNDED, "text"),
+    **{key: "time" if key.endswith("_at") else "count" for key in _NUMBERS},
+    **dict.fromkeys(("traceparent", "tracestate", "baggage", "previous", "attempt", "parent_attempt", "links"), ""),
 }
-_numbers_of: Final = attrgetter(*_NUMBERS)
-_texts_of: Final = attrgetter(*_TEXTS)
 # https://www.w3.org/TR/trace-context/#traceparent-header: version ff is forbidden, later versions may add fields.
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_USUAL_FLAGS: Final = {"01": TraceFlags(1), "03": TraceFlags(3)}
 _TRACE_ID: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 
@@ -129,14 +117,20 @@ def encode(
     out["queue"] = job.first_queue or job.queue
     if job.attempt != 1:
         out["attempt"] = str(job.attempt)
-    for key, number in zip(_NUMBER_OF, _numbers_of(job), strict=True):
-        if number is not None:
-            out[key] = str(number)
-    for key, text in zip(_TEXT_OF, _texts_of(job), strict=True):
-        if text:
-            out[key] = text
-    if dispatch is not None and out.get("workflow") == f"{dispatch.trace_id:032x}":
-        del out["workflow"]  # derived by the reader
+    _write_numbers(job, out)
+    if job.producer:
+        out["producer"] = job.producer
+    if job.trigger:
+        out["trigger"] = job.trigger
+    if job.trigger_name:
+        out["trigger_name"] = job.trigger_name
+    if job.workflow_type:
+        out["workflow_type"] = job.workflow_type
+    if job.group_id:
+        out["group"] = job.group_id
+    # That of the dispatch itself is derived by the reader.
+    if job.workflow_id and (dispatch is None or job.workflow_id != f"{dispatch.trace_id:032x}"):
+        out["workflow"] = job.workflow_id
     if job.parent is not None:
         out["parent_id"] = job.parent.id
         out["parent_type"] = job.parent.type
@@ -153,56 +147,72 @@ def encode(
     return out
 
 
+def _write_numbers(job: Job, out: dict[str, str]) -> None:
+    # Written out: a loop over names costs three times as much, and a carrier is written for every job.
+    if job.enqueued_at is not None:
+        out["enqueued_at"] = str(job.enqueued_at)
+    if job.published_at is not None:
+        out["published_at"] = str(job.published_at)
+    if job.due_at is not None:
+        out["due_at"] = str(job.due_at)
+    if job.expires_at is not None:
+        out["expires_at"] = str(job.expires_at)
+    if job.max_attempts is not None:
+        out["max_attempts"] = str(job.max_attempts)
+    if job.workflow_started_at is not None:
+        out["workflow_started_at"] = str(job.workflow_started_at)
+    if job.roots is not None:
+        out["roots"] = str(job.roots)
+    if job.first_started_at is not None:
+        out["first_started_at"] = str(job.first_started_at)
+
+
 def decode(raw: object) -> Carrier:
     """Read a carrier in any state; what is broken is left out and counted, nothing is raised.
 
     Args:
         raw: a mapping, its JSON as str or bytes, or anything else.
     """
-    if raw is None:
-        return Carrier()
     out = Carrier()
-    with guard("a job carried a broken otjobs carrier, read in part"):
+    if raw is None:
+        return out
+    try:
         data = _mapping(raw)
         if data is None:
             warn("a job carried a broken otjobs carrier, traced without it", shown(raw))
         else:
             out.known = bool(data)
             _read(data, out)
+    except Exception as error:
+        note("a job carried a broken otjobs carrier, read in part", error)
     return out
 
 
 def _read(data: dict[Any, Any], out: Carrier) -> None:
-    own: dict[str, str] = {}
+    texts: dict[str, str] = {}
     labels: dict[str, object] = {}
     for key, value in data.items():
         # One pass over what is there, rather than a look-up of all that might be: a carrier is read for every job.
         if type(key) is not str:
             continue
         kind = _KIND_OF.get(key)
-        if kind is None:
-            if key.startswith(_LABEL) and isinstance(value, str):
-                labels[key[len(_LABEL) :]] = value
-        elif kind == "own":
-            own[key] = _text(value, key)
-        elif kind == "text":
-            text = _text(value, key)
+        if kind == "text":
+            text = value if type(value) is str and len(value) <= MAX_TEXT else _text(value, key)
             if text:
-                out.fields[_TEXT_OF[key]] = text
-        else:
-            number = _time(value, key) if kind == "time" else _number(value, key)
+                texts[key] = text
+        elif kind == "time":
+            number = _time(value, key)
             if number is not None:
-                out.fields[_NUMBER_OF[key]] = number if kind == "time" else min(number, given.MOST)
-    out.system, out.job_id = own.get("system", ""), own.get("id", "")
-    out.job_type, out.queue = own.get("type", ""), own.get("queue", "")
+                out.fields[key] = number
+        elif kind == "count":
+            number = _number(value, key)
+            if number is not None:
+                out.fields[key] = min(number, given.MOST)
+        elif kind is None and key.startswith(_LABEL) and isinstance(value, str):
+            labels[key[len(_LABEL) :]] = value
     if "attempt" in data:
         out.attempt = min(_number(data["attempt"], "attempt") or 1, given.MOST_ATTEMPTS)
-    if "workflow_id" in out.fields and not _TRACE_ID.fullmatch(out.fields["workflow_id"]):
-        warn(_BROKEN, "workflow")
-        del out.fields["workflow_id"]
-    if own.get("parent_id"):
-        attempt = _number(data.get("parent_attempt"), "parent_attempt")
-        out.parent = Parent(own["parent_id"], own.get("parent_type", ""), min(attempt or 1, given.MOST_ATTEMPTS))
+    _read_texts(texts, data, out)
     if labels:
         out.fields["labels"] = given.labels(labels, "the labels of a carrier")
     out.context = propagation.extract(data, out.context)
@@ -219,12 +229,30 @@ def _read(data: dict[Any, Any], out: Carrier) -> None:
         out.fields["links"] = _parse_links(data["links"], out.dispatch)
 
 
+def _read_texts(texts: dict[str, str], data: dict[Any, Any], out: Carrier) -> None:
+    take = texts.pop
+    out.system, out.job_id = take("system", ""), take("id", "")
+    out.job_type, out.queue = take("type", ""), take("queue", "")
+    parent_id, parent_type = take("parent_id", ""), take("parent_type", "")
+    if parent_id:
+        attempt = _number(data.get("parent_attempt"), "parent_attempt")
+        out.parent = Parent(parent_id, parent_type, min(attempt or 1, given.MOST_ATTEMPTS))
+    workflow_id = take("workflow", "")
+    if workflow_id:
+        if _TRACE_ID.fullmatch(workflow_id):
+            out.fields["workflow_id"] = workflow_id
+        else:
+            warn(_BROKEN, "workflow")
+    group_id = take("group", "")
+    if group_id:
+        out.fields["group_id"] = group_id
+    out.fields.update(texts)  # the others have the names of their fields
+
+
 def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
     """Return the attempt that a carrier and what the queue library knows (which wins) describe together."""
-    known = {key: value for key, value in defaults.items() if value is not None and value != ""}
-    # A job's type and first queue are those of its first publication.
-    job_type = known.pop("job_type", "")
-    attempt = max(given.count(known.pop("attempt", None), "attempt") or 1, carrier.attempt)
+    said = defaults.get("attempt")
+    attempt = max((None if said == "" else given.count(said, "attempt")) or 1, carrier.attempt)
     fields: dict[str, Any] = {
         "system": carrier.system or "custom",
         "job_id": carrier.job_id,
@@ -235,11 +263,16 @@ def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
     if attempt > carrier.attempt and carrier.known:
         # Somebody who knows nothing of carriers re-published the job: the times in it are an older attempt's.
         fields["published_at"] = fields["due_at"] = None
-    if known.get("redelivered"):
+    if defaults.get("redelivered"):
         attempt += 1
         fields["published_at"] = None
-    fields.update(known)
-    job = Job(job_type=carrier.job_type or job_type or "unknown", attempt=attempt, **fields)
+    for key, value in defaults.items():
+        if value is not None and value != "":
+            fields[key] = value
+    # A job's type and first queue are those of its first publication.
+    fields["job_type"] = carrier.job_type or fields.get("job_type") or "unknown"
+    fields["attempt"] = attempt
+    job = Job(**fields)
     if carrier.queue and carrier.queue != job.queue:
         job.first_queue = carrier.queue
     return job
@@ -262,7 +295,7 @@ def parse_traceparent(text: object, state: object = None) -> SpanContext | None:
     if isinstance(state, str) and state and len(state) <= MAX_STATE:
         with guard("the tracestate of a job cannot be read"):
             trace_state = TraceState.from_header([state])
-    flags = TraceFlags(int(found[3], 16))
+    flags = _USUAL_FLAGS.get(found[3]) or TraceFlags(int(found[3], 16))
     return SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags, trace_state=trace_state)
 
 
@@ -352,6 +385,10 @@ def _number(value: object, key: str) -> int | None:
 
 
 def _time(value: object, key: str) -> int | None:
+    if type(value) is str and len(value) == 19 and value.isascii() and value.isdigit():  # as unix ns are since 2001
+        usual = int(value)
+        if usual <= times.LATEST:
+            return usual
     number = _number(value, key)
     if number is None or times.EARLIEST <= number <= times.LATEST:
         return number

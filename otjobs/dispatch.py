@@ -11,7 +11,7 @@ from opentelemetry.trace import Link, SpanKind
 from otjobs import attributes as a
 from otjobs import clock, given
 from otjobs.carrier import encode
-from otjobs.faults import guard
+from otjobs.faults import guard, note
 from otjobs.span_attributes import attributes_of, set_attributes
 from otjobs.span_errors import error_of, record_error
 from otjobs.surroundings import composite_in, dispatcher_in, inherit, trace_of
@@ -72,9 +72,11 @@ class Dispatch:
         if job.enqueued_at is None:
             job.enqueued_at = clock.now()
         self.started_at = job.enqueued_at if started_at is None else started_at
-        with guard("a publication could not be traced"):
+        try:
             if active():
                 self._start()
+        except Exception as error:
+            note("a publication could not be traced", error)
 
     def _start(self) -> None:
         job, parent_context = self.job, self._context
@@ -111,13 +113,14 @@ class Dispatch:
             if not found:
                 return
             self.job.job_id = found
+            found = bounded(found)
             set_attributes(self.span, {a.JOB_ID: found})
             if self._identity and self.carrier:
-                self.carrier["id"] = bounded(found)
+                self.carrier["id"] = found
 
     def stamp(self) -> None:
         """Say that the message leaves only now: what came before (connecting, declaring) is no wait in a queue."""
-        with guard("the time of a publication could not be noted"):
+        try:
             if self._again or not self.carrier:
                 return
             now = clock.now()
@@ -126,11 +129,15 @@ class Dispatch:
             self.job.enqueued_at = now
             self.carrier["enqueued_at"] = str(now)
             set_attributes(self.span, {a.ENQUEUED_AT: now})
+        except Exception as error:
+            note("the time of a publication could not be noted", error)
 
     def activate(self) -> None:
         """Make the span current until `end`."""
-        with guard("a publication could not be made current"):
+        try:
             self._token = otel_context.attach(self._context)
+        except Exception as error:
+            note("a publication could not be made current", error)
 
     def end(self, error: BaseException | None = None) -> None:
         """End the span; with an error the publish failed and there is no job."""
@@ -140,14 +147,16 @@ class Dispatch:
         if self._token is not None:
             otel_context.detach(self._token)
             self._token = None
-        with guard("a dispatch span could not be ended"):
+        try:
             error, reason = error_of(error)
             if reason:
                 record_error(self.span, reason, error, expected=False)
-                set_attributes(self.span, {a.ERROR_TYPE: reason})
+                set_attributes(self.span, {a.ERROR_TYPE: bounded(reason)})
             elif self._counter is not None:
                 self._counter.child(self.job.system, self.job.job_id)
             self.span.end(max(clock.now(), self.started_at, self.job.enqueued_at or 0))
+        except Exception as fault:
+            note("a dispatch span could not be ended", fault)
 
     def __enter__(self) -> Self:
         self.activate()

@@ -9,6 +9,7 @@ from otjobs import clock
 from otjobs.attempt import start_execute
 from otjobs.span_attributes import set_attributes
 from otjobs.span_errors import error_of, record_error
+from otjobs.texts import bounded
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -64,7 +65,7 @@ def ended_elsewhere(
     error, reason = error_of(error)
     error_type = error_type or reason
     if error_type and outcome != "success":
-        late[a.ERROR_TYPE] = error_type
+        late[a.ERROR_TYPE] = bounded(error_type)
     set_attributes(span, late)
     if outcome in ("failure", "lost", "rejected"):
         record_error(span, error_type, error, expected=expected)

@@ -16,11 +16,12 @@ from opentelemetry import trace
 from otjobs import attributes as a
 from otjobs import beacon, clock, given, times
 from otjobs.attempt import start_execute
-from otjobs.faults import guard
+from otjobs.faults import guard, note
 from otjobs.next_attempt import next_carrier
 from otjobs.span_attributes import set_attributes
 from otjobs.span_errors import error_of, is_cancellation, record_error
 from otjobs.surroundings import dispatcher_in, with_dispatcher
+from otjobs.texts import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,10 +107,12 @@ class Execution:
         self.span: Span = trace.INVALID_SPAN
         self.context, self.workflow_id = carrier.context, job.workflow_id
         self.attempt_attributes: dict[str, Any] = {}
-        with guard("an attempt could not be traced"):
+        try:
             self.span, self.context, self.workflow_id, self.attempt_attributes = start_execute(
                 job, carrier, self.started_at
             )
+        except Exception as error:
+            note("an attempt could not be traced", error)
         self._thread = threading.get_ident() if cpu else 0
         self._cpu_start = time.thread_time() if cpu else 0.0
 
@@ -130,11 +133,13 @@ class Execution:
 
     def activate(self) -> None:
         """Make the span current, with the job's baggage, and let beacons be sent."""
-        with guard("an attempt could not be made current"):
+        try:
             context = with_dispatcher(trace.set_span_in_context(self.span, self.context), self)
             self._token = otel_context.attach(context)
             if self.span.is_recording() and not self.observed:
                 beacon.watch(self)
+        except Exception as error:
+            note("an attempt could not be made current", error)
 
     def deactivate(self) -> None:
         """Give the context back that was current before `activate`; the span goes on."""
@@ -271,12 +276,16 @@ class Execution:
         self._ended = True
         beacon.forget(self)
         self.deactivate()
-        given_end = times.moment(ended_at, "ended_at")
+        given_end = None if ended_at is None else times.moment(ended_at, "ended_at")
         end = max(clock.now() if given_end is None else given_end, self.started_at)
-        with guard("the end of an attempt could not be described in full"):
+        try:
             self._describe_end(given.text(outcome, "outcome"), error, error_type, given.flag(expected, "expected"), end)
-        with guard("an execute span could not be ended"):
+        except Exception as fault:
+            note("the end of an attempt could not be described in full", fault)
+        try:
             self.span.end(end)
+        except Exception as fault:
+            note("an execute span could not be ended", fault)
 
     def _describe_end(
         self, outcome: str, error: BaseException | None, error_type: str, expected: bool, end: int
@@ -294,7 +303,7 @@ class Execution:
         if self.dead_letter:
             late[a.DEAD_LETTER] = True
         if error_type and outcome != "success":
-            late[a.ERROR_TYPE] = error_type
+            late[a.ERROR_TYPE] = bounded(error_type)
         if self._thread and self._thread == threading.get_ident():
             late[a.CPU_SECONDS] = time.thread_time() - self._cpu_start
         if outcome != "retry" or self._published_later:

@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from otjobs import attributes as a
 from otjobs.sdk.own_attributes import made_sound
+from otjobs.texts import MAX_TEXT
 from otjobs.tracing import own_service
 from otjobs.worker_name import default_worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.trace import Span
 
     from otjobs.job import Job, Parent
 
 
 def attributes_of(job: Job, operation: str, name: str, trace_id: str) -> dict[str, Any]:
-    """Return the attributes of a span of this job that are known when it starts."""
+    """Return the attributes of a span of this job that are known when it starts, sound."""
     out: dict[str, Any] = {
         a.SYSTEM: job.system,
         a.OPERATION_TYPE: operation,
@@ -42,13 +45,12 @@ def attributes_of(job: Job, operation: str, name: str, trace_id: str) -> dict[st
             out[a.PUBLISHED_AT] = job.published_at
         if job.first_started_at is not None and job.enqueued_at is None:
             out[a.FIRST_STARTED_AT] = job.first_started_at
-    for key, number in (
-        (a.DUE_AT, job.due_at),
-        (a.EXPIRES_AT, job.expires_at),
-        (a.MAX_ATTEMPTS, job.max_attempts),
-    ):
-        if number is not None:
-            out[key] = number
+    if job.due_at is not None:
+        out[a.DUE_AT] = job.due_at
+    if job.expires_at is not None:
+        out[a.EXPIRES_AT] = job.expires_at
+    if job.max_attempts is not None:
+        out[a.MAX_ATTEMPTS] = job.max_attempts
     if job.first_queue and job.first_queue != job.queue:
         out[a.JOB_QUEUE] = job.first_queue
     if job.workflow_id and job.workflow_id != trace_id:
@@ -63,9 +65,22 @@ def attributes_of(job: Job, operation: str, name: str, trace_id: str) -> dict[st
         if job.trigger:
             out[a.TRIGGER] = job.trigger
             out[a.TRIGGER_NAME] = job.trigger_name
-    for key, value in job.labels.items():
-        out[a.LABEL_PREFIX + key] = value
-    return out
+    if job.labels:
+        for key, value in job.labels.items():
+            out[a.LABEL_PREFIX + key] = value
+        return made_sound(out)
+    return out if _has_usual_texts(job) else made_sound(out)
+
+
+def _has_usual_texts(job: Job) -> bool:
+    """Tell whether nothing need be done to make a job's texts sound; asked once for all, as they are in every span."""
+    texts = (
+        f"{job.job_id}{job.job_type}{job.queue}{job.first_queue}{job.system}{job.worker}{job.producer}{job.trigger}"
+        f"{job.trigger_name}{job.workflow_id}{job.workflow_type}{job.group_id}"
+    )
+    if job.parent is not None:
+        texts += job.parent.id + job.parent.type
+    return texts.isascii() and len(texts) <= MAX_TEXT
 
 
 def _parent_attributes(job: Job, parent: Parent, out: dict[str, Any]) -> None:
@@ -79,5 +94,9 @@ def _parent_attributes(job: Job, parent: Parent, out: dict[str, Any]) -> None:
 
 
 def set_attributes(span: Span, attributes: dict[str, Any]) -> None:
-    """Set attributes of ours on a span that has started."""
-    span.set_attributes(made_sound(attributes))
+    """Set sound attributes of ours on a span that has started."""
+    set_own: Callable[[dict[str, Any]], None] | None = getattr(span, "set_own_attributes", None)
+    if set_own is None:
+        span.set_attributes(attributes)
+    else:
+        set_own(attributes)

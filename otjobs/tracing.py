@@ -96,14 +96,14 @@ def start_span(
 ) -> Span:
     """Start a span of a job, as cheaply as the SDK at hand allows; `start_time` is unix ns.
 
-    The attributes become the span's, which adds to them.
+    The attributes are sound, and become the span's, which adds to them.
     A sampler, an id generator or a processor that raises costs this span, and nothing else.
     """
     current = tracer()
     if not name.isascii() or len(name) > MAX_TEXT:
         name = bounded_text(name)
-    attributes = own_attributes.made_sound(attributes)
-    start_time = min(max(start_time, 0), LATEST)
+    if not 0 <= start_time <= LATEST:
+        start_time = min(max(start_time, 0), LATEST)
     try:
         if _light:
             return fast_spans.start_span(

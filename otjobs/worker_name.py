@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 
+from otjobs.texts import bounded
+
 _worker: tuple[int, str] = (0, "")
 
 
@@ -13,5 +15,5 @@ def default_worker() -> str:
     global _worker  # noqa: PLW0603  (a cache that must notice a fork)
     pid = os.getpid()
     if _worker[0] != pid:
-        _worker = (pid, f"{socket.gethostname()}:{pid}")
+        _worker = (pid, bounded(f"{socket.gethostname()}:{pid}"))
     return _worker[1]

@@ -180,6 +180,23 @@ def _is_simple(span: Any) -> bool:
     )
 
 
+class _Group:
+    """Spans of one resource and scope: the SDK encodes the first and its envelope, the rest is written here."""
+
+    def __init__(self, first: Any) -> None:
+        self.first = first
+        self.rest: list[bytes] = []
+
+    def add_to(self, messages: Sequence[Any]) -> None:
+        """Put the rest beside the first."""
+        span_id = self.first.context.span_id.to_bytes(8, "big")
+        for message in messages:
+            for scope in message.scope_spans:
+                if any(span.span_id == span_id for span in reversed(scope.spans)):
+                    scope.MergeFromString(b"".join(self.rest))
+                    return
+
+
 class Encoder:
     """Takes the place of the function that makes the messages of a request, one for each resource.
 
@@ -193,17 +210,20 @@ class Encoder:
 
     def __call__(self, spans: Sequence[ReadableSpan]) -> list[Any]:
         """Return the messages of these spans."""
-        made: list[Any] = []
+        groups: list[_Group] = []
         others: Sequence[Any] = spans
         with guard("job spans could not be encoded directly"):
-            made, others = self.encode(spans)
-        return [*self.original(others), *made] if others else made
+            groups, others = self.written(spans)
+        made = self.original([*others, *(group.first for group in groups)])
+        for group in groups:
+            group.add_to(made)
+        return made
 
-    def encode(self, spans: Sequence[Any]) -> tuple[list[Any], Sequence[Any]]:
-        """Return the messages of the spans that are written here, and the spans that are left to the SDK."""
+    def written(self, spans: Sequence[Any]) -> tuple[list[_Group], Sequence[Any]]:
+        """Return the spans that are written here, and those that are left to the SDK."""
         if len(spans) < FEWEST:
             return [], spans
-        groups: dict[tuple[int, int], tuple[Any, list[bytes]]] = {}
+        groups: dict[tuple[int, int], _Group] = {}
         others: list[Any] = []
         for span in spans:
             written = self._written(span) if _is_simple(span) else None
@@ -213,26 +233,18 @@ class Encoder:
                     return [], spans
                 continue
             key = (id(span._resource), id(span._instrumentation_scope))  # noqa: SLF001
-            found = groups.get(key)
-            if found is None:
-                groups[key] = (span, [written])
+            group = groups.get(key)
+            if group is None:
+                groups[key] = _Group(span)
             else:
-                found[1].append(written)
-        return [self._message(first, parts) for first, parts in groups.values()], others
+                group.rest.append(written)
+        return list(groups.values()), others
 
     def _written(self, span: Any) -> bytes | None:
         try:
             return self._writer.span(span)
         except Exception:
             return None
-
-    def _message(self, first: Any, parts: Sequence[bytes]) -> Any:
-        """Return the message of spans of one resource and scope; the SDK makes the envelope."""
-        (message,) = self.original([first])
-        (scope,) = message.scope_spans
-        scope.ClearField("spans")
-        scope.MergeFromString(b"".join(parts))
-        return message
 
 
 _wanted = False
@@ -278,8 +290,8 @@ def _replace(module: Any) -> None:
 def _same(encoder: Encoder) -> bool:
     """Tell whether spans with everything this module writes come out as the SDK would have written them."""
     spans = list(_samples())
-    made, others = encoder.encode(spans)
-    return not others and made == encoder.original(spans)
+    _, others = encoder.written(spans)
+    return not others and encoder(spans) == encoder.original(spans)
 
 
 def _samples() -> Iterable[ReadableSpan]:

@@ -93,6 +93,11 @@ class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hid
         self._lock = threading.Lock()
         self._record_end_metrics: Any = None
 
+    def set_own_attributes(self, attributes: dict[str, Any]) -> None:
+        """Set sound attributes of ours: nothing need be asked of them."""
+        if self._end_time is None:
+            self._attributes._dict.update(attributes)  # type: ignore[union-attr]  # noqa: SLF001
+
     def _add_event(self, event: Any) -> None:
         with self._lock:
             if not self._events:

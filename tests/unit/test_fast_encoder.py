@@ -58,7 +58,13 @@ def _under(context):
 
 
 def _spans_of(request):
-    """Return every span by its id, with the resource and scope it came under."""
+    """Return every span by its id, with the resource and scope it came under, each of which is there once."""
+    envelopes = [
+        (resource.resource.SerializeToString(), scope.scope.SerializeToString(), scope.schema_url)
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+    ]
+    assert len(envelopes) == len(set(envelopes))
     return {
         span.span_id: (span, resource.resource, resource.schema_url, scope.scope, scope.schema_url)
         for resource in request.resource_spans
@@ -79,7 +85,7 @@ def _assert_same(spans, *, directly):
     """Compare what is made of spans with what the SDK makes of them; so many of them are written directly."""
     expected = _spans_of(encode_spans(spans))
     encoder = fast_encoder.Encoder(trace_encoder._encode_resource_spans)
-    _, others = encoder.encode(spans)
+    _, others = encoder.written(spans)
     assert len(spans) - len(others) == directly
     found = ExportTraceServiceRequest(resource_spans=encoder(spans))
     assert _spans_of(ExportTraceServiceRequest.FromString(found.SerializePartialToString())) == expected
@@ -200,7 +206,7 @@ def test_a_span_that_cannot_be_written_is_left_to_the_sdk_alone(tracer, exporter
         _span(tracer, attributes={"n": 1 << 70 if number == 5 else number, "s": "ok"}).end()
     encoder = fast_encoder.Encoder(trace_encoder._encode_resource_spans)
     found = _spans_of(ExportTraceServiceRequest(resource_spans=encoder(exporter.get_finished_spans())))
-    assert len(encoder.encode(exporter.get_finished_spans())[1]) == 1
+    assert len(encoder.written(exporter.get_finished_spans())[1]) == 1
     assert len(found) == 12
     assert sorted(len(span.attributes) for span, *_ in found.values()) == [1] + [2] * 11  # that number has no encoding
 
