@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otjobs.integrations._instrumentor import Instrumentor
-from otjobs.integrations._message import CARRIER, UNTRACED, Message
+from otjobs.integrations._message import CARRIER, UNTRACED, Message, beside_carrier, given_context, put
 from otjobs.integrations._publication import Outgoing, Publication, publishing, together
 from otjobs.integrations._run import has_own_thread, is_last, note_error, observed, running
-from otjobs.integrations.late import connect, wrap
+from otjobs.integrations.late import connect, identity_of, wrap
 from otjobs.integrations.stock import Stock
 from otjobs.job import Job
 
@@ -34,12 +34,16 @@ __all__ = [
     "Publication",
     "Stock",
     "arguments",
+    "beside_carrier",
     "connect",
+    "given_context",
     "has_own_thread",
+    "identity_of",
     "is_last",
     "note_error",
     "observed",
     "publishing",
+    "put",
     "quietly",
     "running",
     "together",

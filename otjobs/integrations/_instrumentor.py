@@ -42,10 +42,9 @@ class Instrumentor(BaseInstrumentor):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        changes = dict(cls.changes)
         if cls.stock is not None:
-            changes[cls.stock.module] = (cls.stock.step_back,)
-        cls._late = Late(changes)
+            cls.changes = {cls.stock.module: (cls.stock.step_back,), **cls.changes}
+        cls._late = Late(cls.changes)
 
     def instrumentation_dependencies(self) -> tuple[str, ...]:
         """Return the versions this works with."""

@@ -102,6 +102,17 @@ class Publication:
         if current:
             self.dispatch.activate()
 
+    def fail_early(self, fields: object, job: Job) -> None:
+        """Start the span of a publication that fails before there is a message.
+
+        Args:
+            fields: those that the user gave for the message.
+            job: the job as far as it is known.
+        """
+        context = given_context(fields, otel_context.get_current())
+        if not settings().excludes(job.job_type) and running_here(job.system, job.job_id, context) is None:
+            self.dispatch = Dispatch(job, context=context, identity=False, started_at=self.began_at)
+
     def leaves(self) -> None:
         """Say in the message that it leaves now: what came before (connecting, declaring) is no wait in a queue."""
         if self.dispatch is not None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from otjobs.integrations.celery.instrumentor import CHANGES, CeleryInstrumentor
+from otjobs.integrations.celery.instrumentor import CeleryInstrumentor
 
-__all__ = ["CHANGES", "CeleryInstrumentor"]
+__all__ = ["CeleryInstrumentor"]

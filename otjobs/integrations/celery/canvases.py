@@ -10,8 +10,9 @@ from opentelemetry import context as otel_context
 from otjobs.carrier import MAX_LINKS
 from otjobs.composites import composite
 from otjobs.config import settings
+from otjobs.execution import execution_in
 from otjobs.faults import guard
-from otjobs.integrations.celery.message import given_context
+from otjobs.integrations._base import given_context
 from otjobs.integrations.celery.replace import UNLOCK
 from otjobs.surroundings import held_together
 
@@ -127,7 +128,7 @@ def header_runs(request: Any, execution: Execution) -> None:
         runs[execution.job.job_id] = execution.span.get_span_context()
 
 
-def body_of(execution: Execution | None, job_id: str) -> tuple[str, tuple[SpanContext, ...]]:
+def body_of(job_id: str) -> tuple[str, tuple[SpanContext, ...]]:
     """Return the group id and known headers of the chord whose body the running job publishes, ('', ()) otherwise."""
     from celery._state import get_current_task
 
@@ -135,6 +136,7 @@ def body_of(execution: Execution | None, job_id: str) -> tuple[str, tuple[SpanCo
     request = None if task is None else task.request
     if request is None or request.called_directly:
         return "", ()
+    execution = execution_in(otel_context.get_current())
     if execution is not None and request.id != execution.job.job_id:
         return "", ()
     chord, group_id = request.chord, request.group

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from otjobs.attributes import Outcome
 
+from otjobs.integrations._base import is_last
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -147,8 +149,7 @@ def unwrapped(error: Any) -> BaseException | None:
 
 
 def _failed(task: Any, run: Run, ending: Ending) -> Ending:
-    most = run.max_attempts
-    exhausted = most is not None and 1 < most <= (task.request.retries or 0) + 1
+    exhausted = is_last((task.request.retries or 0) + 1, run.max_attempts)
     throws: Any = getattr(task, "throws", None) or ()
     return replace(
         ending,

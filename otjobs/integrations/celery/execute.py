@@ -2,87 +2,38 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 
 from otjobs import spans
-from otjobs.carrier import Carrier, decode
-from otjobs.config import settings
-from otjobs.execution import execution_in
+from otjobs.execution import running_here
 from otjobs.faults import guard
+from otjobs.integrations import _base as base
 from otjobs.integrations.celery import batch, canvases, eager, endings, replace, reports
 from otjobs.integrations.celery.endings import RUN
-from otjobs.integrations.celery.message import (
-    HEADER,
-    PASSING,
-    RECEIVED,
-    SYSTEM,
-    attempts,
-    beside_carrier,
-    header,
-    max_attempts,
-    timestamp,
-)
-from otjobs.integrations.celery.queues import delivered_queue, is_broadcast
-from otjobs.untraced import untraced_context
+from otjobs.integrations.celery.message import SYSTEM, attempts, message_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from otjobs.job import Job
-
 _RUNNING: Final = "otjobs_execution"
-_EXC_POSITION: Final = 2
-_MAX_RETRIES_POSITION: Final = 6
-"""Where `Task.retry(args, kwargs, exc, throw, eta, countdown, max_retries)` has its cause and its limit."""
 
 in_pool_child = False
 """True in the child processes of a prefork pool."""
 
 
-def read(request: Any, task_name: str, job_id: str, *, worker: str = "", app: Any = None) -> tuple[Carrier, Job]:
-    """Return the carrier and the attempt that a task request (of the child or the main process) describes."""
-    app = getattr(getattr(request, "task", None), "app", None) if app is None else app
-    carrier = decode(header(request, HEADER))
-    if not carrier.known:
-        # A foreign trace goes on; its carrier knows nothing of attempts.
-        carrier = decode({k: v for k in beside_carrier() if (v := header(request, k)) is not None} or None)
-        carrier.known = False
-    delivery = getattr(request, "delivery_info", None) or {}
-    attempt = attempts(header(request, "retries") or 0) or 1
-    received = header(request, RECEIVED)
-    known: dict[str, Any] = {
-        "system": SYSTEM,
-        "job_type": task_name,
-        "job_id": job_id,
-        "queue": delivered_queue(app, delivery, carrier.queue),
-        "attempt": attempt,
-        "redelivered": bool(delivery.get("redelivered")),
-        "received_at": received if isinstance(received, int) else None,
-        "worker": worker or ("" if getattr(request, "is_eager", False) else getattr(request, "hostname", "")),
-    }
-    if not carrier.known or attempt > carrier.attempt:  # published by somebody who is not instrumented
-        known["due_at"] = timestamp(header(request, "eta"), app)
-        known["expires_at"] = timestamp(header(request, "expires"), app)
-    if "group_id" not in carrier.fields:
-        known["group_id"] = header(request, "group")
-    if is_broadcast(app, delivery):
-        known["broadcast"] = True
-    return carrier, spans.job_from(carrier, known)
-
-
 class _Running:
     """What a task request keeps from `task_prerun` to `task_postrun`."""
 
-    __slots__ = ("executions", "outer", "token")
+    __slots__ = ("executions", "outer", "run")
 
-    def __init__(self, executions: Sequence[spans.Execution] = (), token: Any = None) -> None:
+    def __init__(self, executions: Sequence[spans.Execution], run: base.running | None = None) -> None:
         self.executions = executions
         """One; none of a job that is left untraced; those of all messages of a batch."""
-        self.token = token
+        self.run = run
+        """That of the only message."""
         self.outer = sys.exc_info()[1]
         """An exception that is handled around the run, which is not the run's."""
 
@@ -96,26 +47,20 @@ def prerun(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> Non
         if messages:
             request.__dict__[_RUNNING] = _Running(_start_batch(messages, task))
             return
-        if settings().excludes(replace.original_type(request, task.name)):
-            carried = header(request, PASSING) or header(request, HEADER)
-            token = None if carried is None else otel_context.attach(untraced_context(carried))
-            request.__dict__[_RUNNING] = _Running(token=token)
-            return
-        carrier, job = read(request, task.name, task_id, app=task.app)
-        if job.max_attempts is None:
-            job.max_attempts = max_attempts(task)
-        execution = spans.Execution(job, carrier, cpu=_has_own_thread())
-        execution.activate()
-        request.__dict__[_RUNNING] = _Running((execution,))
-        canvases.header_runs(request, execution)
+        run = base.running(lambda: message_of(request, task.name, task_id, app=task.app, task=task))
+        run.begin()
+        request.__dict__[_RUNNING] = _Running(() if run.execution is None else (run.execution,), run)
+        if run.execution is not None:
+            canvases.header_runs(request, run.execution)
 
 
 def _start_batch(messages: Sequence[Any], task: Any) -> list[spans.Execution]:
     """Start an attempt for each message; what the run dispatches belongs to the first."""
     started = []
-    for message in messages:
-        if not settings().excludes(replace.original_type(message, task.name)):
-            carrier, job = read(message, task.name, message.id, app=task.app)
+    for one in messages:
+        message = message_of(one, task.name, one.id, app=task.app, task=task)
+        if not message.excluded:
+            carrier, job = message.attempt()
             started.append(spans.Execution(job, carrier, cpu=False))
     for execution in reversed(started):
         execution.activate()
@@ -131,8 +76,8 @@ def postrun(task_id: str = "", task: Any = None, retval: Any = None, state: str 
         running = request.__dict__.pop(_RUNNING, None) or _still_current(task_id)
         if running is None:
             return
-        if running.token is not None:
-            otel_context.detach(running.token)
+        if running.run is not None:
+            running.run.leave()
         flying = sys.exc_info()[1]
         if flying is running.outer:
             flying = None
@@ -157,8 +102,8 @@ def postrun(task_id: str = "", task: Any = None, retval: Any = None, state: str 
 
 def _still_current(task_id: str) -> _Running | None:
     """Return what runs, where the task has emptied its own request."""
-    execution = execution_in(otel_context.get_current())
-    if execution is None or execution.job.job_id != task_id or execution.ended:
+    execution = running_here(SYSTEM, task_id, otel_context.get_current())
+    if execution is None or execution.ended:
         return None
     running = _Running((execution,))
     running.outer = None
@@ -199,14 +144,13 @@ def retry(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs:
     run = None
     with guard("a retry could not be followed"):
         run = task.request.__dict__.get(RUN)
-        limit = kwargs.get("max_retries", args[_MAX_RETRIES_POSITION] if len(args) > _MAX_RETRIES_POSITION else None)
+        given = base.arguments(wrapped, args, kwargs)
         running = task.request.__dict__.get(_RUNNING)
-        if running is not None and limit is not None:
+        if running is not None and given["max_retries"] is not None:
             for execution in running.executions:
-                execution.limit_attempts(attempts(limit))
+                execution.limit_attempts(attempts(given["max_retries"]))
         if run is not None:
-            given = kwargs.get("exc", args[_EXC_POSITION] if len(args) > _EXC_POSITION else None)
-            run.cause = given if isinstance(given, BaseException) else None
+            run.cause = given["exc"] if isinstance(given["exc"], BaseException) else None
     try:
         result = wrapped(*args, **kwargs)
     except BaseException as error:
@@ -217,18 +161,3 @@ def retry(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kwargs:
     if run is not None:
         run.retried = True
     return result
-
-
-@functools.cache
-def _has_own_thread() -> bool:
-    """Tell whether a task has its thread for itself: not in a gevent or eventlet pool."""
-    return not (_patched("gevent.monkey") or _patched("eventlet.patcher"))
-
-
-def _patched(name: str) -> bool:
-    module = sys.modules.get(name)
-    if module is None:
-        return False
-    if name == "gevent.monkey":
-        return bool(module.is_module_patched("threading"))
-    return bool(module.is_monkey_patched("thread"))

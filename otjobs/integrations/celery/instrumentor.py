@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
-from otjobs import tracing
-from otjobs.faults import guard
+from otjobs.integrations._base import Instrumentor, connect, quietly, wrap
 from otjobs.integrations.celery import (
     canvases,
     eager,
@@ -21,36 +18,19 @@ from otjobs.integrations.celery import (
     worker,
 )
 from otjobs.integrations.celery.early import STOCK
-from otjobs.integrations.late import Change, Late, Undo, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-    from types import ModuleType
+    from otjobs.integrations.late import Change
 
-_SIGNALS: tuple[tuple[str, Any], ...] = (
-    ("before_task_publish", publish.before_publish),
-    ("task_prerun", execute.prerun),
-    ("task_postrun", execute.postrun),
-    ("task_received", main_process.received),
-    ("worker_process_init", worker.child_started),
-    ("worker_process_shutdown", worker.child_stops),
-)
-
-
-def _connect(signals: ModuleType) -> Undo:
-    for signal, receiver in _SIGNALS:
-        getattr(signals, signal).connect(receiver, weak=False, dispatch_uid=f"otjobs:{receiver.__name__}")
-
-    def undo() -> None:
-        for signal, receiver in _SIGNALS:
-            getattr(signals, signal).disconnect(receiver, dispatch_uid=f"otjobs:{receiver.__name__}")
-
-    return undo
-
-
-CHANGES: dict[str, tuple[Change, ...]] = {
-    STOCK.module: (STOCK.step_back,),
-    "celery.signals": (_connect,),
+_CHANGES: dict[str, tuple[Change, ...]] = {
+    "celery.signals": (
+        connect("before_task_publish", publish.before_publish),
+        connect("task_prerun", execute.prerun),
+        connect("task_postrun", execute.postrun),
+        connect("task_received", main_process.received),
+        connect("worker_process_init", worker.child_started),
+        connect("worker_process_shutdown", worker.child_stops),
+    ),
     "celery.app.base": (wrap("Celery.send_task", publish.send_task),),
     "celery.app.routes": (wrap("Router.route", publish.routed),),
     "kombu.messaging": (wrap("Producer._publish", publish.leaves),),
@@ -80,7 +60,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         wrap("Consumer.on_decode_error", refused.unreadable),
     ),
     "celery.worker.worker": (
-        wrap("WorkController.start", worker.without_own_spans),
+        wrap("WorkController.start", quietly),
         wrap("WorkController._shutdown", worker.shutdown),
     ),
     "celery.concurrency.prefork": (wrap("TaskPool.on_start", worker.pool_starts),),
@@ -91,25 +71,12 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         wrap("Worker.prepare_result", reports.prepare_result),
     ),
 }
-_changes = Late(CHANGES)
 
 
-class CeleryInstrumentor(BaseInstrumentor):
+class CeleryInstrumentor(Instrumentor):
     """Traces Celery producers, workers and beat; the stock Celery instrumentor steps back."""
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the versions this works with."""
-        return ("celery >= 5.5, < 5.8",)
-
-    def _instrument(self, **kwargs: Any) -> None:
-        if kwargs.get("tracer_provider") is not None:
-            tracing.use_tracer_provider(kwargs["tracer_provider"])
-        _changes.apply()
-        with guard("the tracer could not be made ahead of the first job"):
-            tracing.tracer()  # so that the first request's spans are followed, too
-
-    def _uninstrument(self, **_: Any) -> None:
-        _changes.undo()
-        tracing.use_tracer_provider(None)
-        with guard("the stock Celery instrumentation could not be restored"):
-            STOCK.let_in()
+    library = extra = "celery"
+    versions = ("celery >= 5.5, < 5.8",)
+    changes = _CHANGES
+    stock = STOCK

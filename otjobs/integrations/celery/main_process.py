@@ -11,13 +11,12 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 
 from otjobs import clock, spans
-from otjobs.config import settings
 from otjobs.faults import guard
-from otjobs.integrations.celery import endings, execute, replace
-from otjobs.integrations.celery.message import HEADER, PASSING, RECEIVED, WAITING, header, max_attempts
-from otjobs.untraced import untraced_context
+from otjobs.integrations.celery import endings, replace
+from otjobs.integrations.celery.message import RECEIVED, WAITING, message_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,18 +153,17 @@ def _begin(request: Any, ending: Ending) -> _End | None:
     known: _End | None = getattr(request, _END, None)
     if known is not None:
         return known
-    traced = not settings().excludes(replace.original_type(request, request.name))
-    if not traced and header(request, WAITING) is None:
+    message = message_of(request, request.name, request.id)
+    excluded = message.excluded
+    if excluded and message.field(WAITING) is None:
         return None
-    carrier, job = execute.read(request, request.name, request.id)
-    if job.max_attempts is None:
-        job.max_attempts = max_attempts(request.task)
+    carrier, job = message.attempt()
     started = getattr(request, "time_start", None)
     started_at = int(started * 1e9) if started else None
     execution = spans.Execution(job, carrier, cpu=False, started_at=started_at, observed=started_at is not None)
     end = _End(execution, ending)
-    if not traced:
-        end.traced, end.context = False, untraced_context(header(request, PASSING) or header(request, HEADER))
+    if excluded:
+        end.traced, end.context = False, message.untraced_context() or Context()
     setattr(request, _END, end)
     return end
 

@@ -1,4 +1,4 @@
-"""Celery's messages: where the carrier is in them, and their times and limits in our words."""
+"""Celery's messages: their headers, and what they say of an attempt in our words."""
 
 from __future__ import annotations
 
@@ -6,73 +6,54 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import baggage, trace
-
 from otjobs import given as counted
-from otjobs import propagation, times
-from otjobs.carrier import decode, parse_traceparent
+from otjobs import times
+from otjobs.integrations._base import Message
+from otjobs.integrations.celery.queues import delivered_queue, is_broadcast
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
+    from otjobs.carrier import Carrier
 
 SYSTEM: Final = "celery"
-HEADER: Final = "otjobs"
-PASSING: Final = "otjobs_passing"
-"""The carrier of an untraced job: that of the job above it."""
 RECEIVED: Final = "otjobs_received_at"
 WAITING: Final = "otjobs_waiting"
 """The carriers of the replaced jobs that go on after this message, by job id."""
-W3C: Final = ("traceparent", "tracestate", "baggage")
 _ZONED_FROM, _ZONED_TO = 1900, 2400
 """Years in which a zone may tell; times far beyond them are moved to the edge in any zone."""
 
 
-def beside_carrier() -> tuple[str, ...]:
-    """Return the headers that stand beside the carrier: the W3C ones, and those of the application's propagators."""
-    return (*W3C, *(propagation.fields() - set(W3C))) if propagation.others() else W3C
+def message_of(
+    request: Any, task_name: str, job_id: str, *, worker: str = "", app: Any = None, task: Any = None
+) -> Message:
+    """Return what a task request (of the child or the main process) says of its job and attempt."""
+    task = getattr(request, "task", None) if task is None else task
+    app = getattr(task, "app", None) if app is None else app
 
+    def field(name: str) -> Any:
+        return header(request, name)
 
-def put(headers: dict[str, Any], carrier: dict[str, str], old: object = None, *, name: str = HEADER) -> None:
-    """Write the carrier into message headers, with those of other propagators beside it, for other workers.
+    def known(carrier: Carrier) -> dict[str, Any]:
+        delivery = getattr(request, "delivery_info", None) or {}
+        received = field(RECEIVED)
+        return {
+            "system": SYSTEM,
+            "job_type": task_name,
+            "job_id": job_id,
+            "queue": delivered_queue(app, delivery, carrier.queue),
+            "attempt": attempts(field("retries") or 0) or 1,
+            "redelivered": bool(delivery.get("redelivered")),
+            "received_at": received if isinstance(received, int) else None,
+            "worker": worker or ("" if getattr(request, "is_eager", False) else getattr(request, "hostname", "")),
+            "broadcast": is_broadcast(app, delivery) or None,
+        }
 
-    Args:
-        headers: those of the message.
-        carrier: the new carrier.
-        old: the carrier that the headers had, of an earlier publication; what the user gave is not in it, and stays.
-        name: the carrier's header.
-    """
-    headers[name] = carrier
-    before = old if isinstance(old, dict) else {}
-    beside = beside_carrier()
-    given = {key for key in beside if key in headers and headers[key] != before.get(key)}
-    if "traceparent" in given:
-        given.add("tracestate")  # ours would not belong to it
-    for key in beside:
-        if key in given:
-            continue
-        if key in carrier:
-            headers[key] = carrier[key]
-        else:
-            headers.pop(key, None)
+    def otherwise() -> dict[str, Any]:
+        return {"group_id": field("group"), "max_attempts": max_attempts(task)}
 
+    def times_of_message() -> dict[str, Any]:
+        return {"due_at": timestamp(field("eta"), app), "expires_at": timestamp(field("expires"), app)}
 
-def given_context(headers: object, context: Context) -> Context:
-    """Return the context that the user put into headers, where no span is current; else the current one.
-
-    Without a span of its own, a process that relays what others wrote (an outbox, a webhook) continues their traces.
-    """
-    if not isinstance(headers, dict) or "traceparent" not in headers:
-        return context
-    if trace.get_current_span(context).get_span_context().is_valid:
-        return context
-    given = parse_traceparent(headers["traceparent"], headers.get("tracestate"))
-    if given is None:
-        return context
-    carrier = decode({key: headers[key] for key in beside_carrier() if key in headers})
-    if not baggage.get_all(context):
-        for key, value in baggage.get_all(carrier.context).items():
-            context = baggage.set_baggage(key, value, context)
-    return trace.set_span_in_context(trace.NonRecordingSpan(given), context)
+    return Message(task_name, field, known, otherwise, times_of_message)
 
 
 def header(request: Any, name: str) -> Any:

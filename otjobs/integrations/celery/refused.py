@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from otjobs import spans
-from otjobs.config import settings
 from otjobs.faults import guard
-from otjobs.integrations.celery import endings, execute, replace
+from otjobs.integrations.celery import endings, replace
+from otjobs.integrations.celery.message import message_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +36,11 @@ def _rejected(consumer: Any, message: Any, reason: str) -> spans.Execution | Non
     name, job_id = (headers.get("task"), headers.get("id")) if isinstance(headers, dict) else (None, None)
     if not isinstance(name, str) or not isinstance(job_id, str):
         return None  # no task message: whose job that is nobody knows
-    seen = _Message(message)
-    if settings().excludes(replace.original_type(seen, name)):
-        return None
     worker = str(getattr(consumer, "hostname", ""))
-    carrier, job = execute.read(seen, name, job_id, worker=worker, app=consumer.app)
+    seen = message_of(_Message(message), name, job_id, worker=worker, app=consumer.app)
+    if seen.excluded:
+        return None
+    carrier, job = seen.attempt()
     execution = spans.Execution(job, carrier, cpu=False)
     execution.activate()
     unreadable = endings.UNREADABLE

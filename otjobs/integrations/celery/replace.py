@@ -15,10 +15,10 @@ from opentelemetry import context as otel_context
 
 from otjobs import clock, spans
 from otjobs.carrier import decode
-from otjobs.execution import execution_in
+from otjobs.execution import running_here
 from otjobs.faults import guard
 from otjobs.integrations.celery.endings import RUN
-from otjobs.integrations.celery.message import HEADER, SYSTEM, WAITING, header
+from otjobs.integrations.celery.message import SYSTEM, WAITING, header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,11 +41,9 @@ def on_replace(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kw
 
     execution, token = None, None
     with guard("a replaced job could not be followed"):
-        execution = execution_in(otel_context.get_current())
-        if execution is not None and execution.job.job_id == task.request.id:
+        execution = running_here(SYSTEM, task.request.id, otel_context.get_current())
+        if execution is not None:
             token = _replacing.set({execution.job.job_id: execution.next_carrier(identity=False, published_later=True)})
-        else:
-            execution = None
     replaced = False
     try:
         result = wrapped(*args, **kwargs)
@@ -97,13 +95,6 @@ def next_attempt(known: Mapping[str, Any], job_id: str, due_at: int | None) -> d
     if due_at is not None:
         found["due_at"] = str(due_at)
     return found
-
-
-def original_type(request: Any, task_name: str) -> str:
-    """Return the type of the job that a message belongs to: not that of its task, where it replaces another."""
-    carried = header(request, HEADER)
-    found = carried.get("type") if isinstance(carried, dict) else None
-    return found if isinstance(found, str) and found else task_name
 
 
 def ended(request: Any, outcome: str, error_type: str, *, at: int | None = None) -> None:

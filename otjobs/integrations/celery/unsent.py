@@ -19,10 +19,10 @@ from wrapt import wrap_function_wrapper
 
 from otjobs import clock, spans
 from otjobs.carrier import parse_traceparent
-from otjobs.config import settings
 from otjobs.faults import guard
-from otjobs.integrations.celery import endings, execute, replace, reports
-from otjobs.integrations.celery.message import HEADER, RECEIVED, WAITING, beside_carrier
+from otjobs.integrations._base import CARRIER, beside_carrier
+from otjobs.integrations.celery import endings, replace, reports
+from otjobs.integrations.celery.message import RECEIVED, WAITING, message_of
 from otjobs.sdk import lifecycle
 from otjobs.surroundings import with_dispatcher
 from otjobs.untraced import Untraced
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EXPORT_SECONDS: Final = 10.0
 """The OTLP exporters' timeout."""
 MOST: Final = 2048
-_CARRIED: Final = (HEADER, RECEIVED, WAITING, "retries", "eta", "expires", "group")
+_CARRIED: Final = (CARRIER, RECEIVED, WAITING, "retries", "eta", "expires", "group")
 
 _done: dict[int, deque[_Done]] = {}
 
@@ -89,10 +89,10 @@ def _note(request: Any, told: reports.Told | None, failed: object, result: Any, 
 
 def _not_run(request: Any) -> None:
     """Report an attempt that Celery ended without running the task, and without a signal."""
-    name = request.task.name
-    if settings().excludes(replace.original_type(request, name)):
+    message = message_of(request, request.task.name, request.id)
+    if message.excluded:
         return
-    carrier, job = execute.read(request, name, request.id)
+    carrier, job = message.attempt()
     if request.delivery_info.get("redelivered"):  # it had succeeded before (`worker_deduplicate_successful_tasks`)
         started_at = int(request.time_start * 1e9) if request.time_start else clock.now()
         spans.ended_elsewhere(job, carrier, "success", started_at=started_at)
@@ -108,7 +108,7 @@ def _speaking_for(request: Any, told: reports.Told | None) -> Iterator[None]:
     with guard("the end of a job could not be followed"):
         span = None if told is None else parse_traceparent(told.traceparent)
         if told is not None and span is not None:
-            carrier, job = execute.read(request, request.task.name, request.id)
+            carrier, job = message_of(request, request.task.name, request.id).attempt()
             context = trace.set_span_in_context(trace.NonRecordingSpan(span), carrier.context)
             token = otel_context.attach(with_dispatcher(context, Untraced(job, told.workflow_id)))
     try:
@@ -123,7 +123,7 @@ def remember(request: Any, ending: endings.Ending, *, stops: bool = False, retry
     pid = request.worker_pid
     if pid is None or pid == os.getpid() or not request.time_start:
         return
-    traced = not settings().excludes(replace.original_type(request, request.task.name))
+    traced = not message_of(request, request.task.name, request.id).excluded
     if not traced and not (stops and WAITING in request.request_dict):
         return
     found = _done.get(pid)
@@ -166,7 +166,7 @@ def _has_flushed(exit_code: int | None) -> bool:
 
 def _report(done: _Done) -> None:
     if done.traced:
-        carrier, job = execute.read(done, done.name, done.id)
+        carrier, job = message_of(done, done.name, done.id).attempt()
         spans.ended_elsewhere(
             job,
             carrier,

@@ -1,4 +1,4 @@
-"""Celery's worker processes: when their spans must leave, and which spans of their own work nobody wants."""
+"""Celery's worker processes: when their spans must leave."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
-from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otjobs import tracing
 from otjobs.faults import guard
+from otjobs.integrations._base import identity_of
 from otjobs.integrations.celery import execute, main_process
 from otjobs.sdk import forking, lifecycle
 
@@ -19,15 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger("otjobs")
-
-
-def without_own_spans(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Keep client instrumentations silent in the worker's own work, such as polling (of `WorkController.start`).
-
-    A task of a solo or gevent pool runs inside of it; its execute span has a context of its own, not silenced.
-    """
-    with suppress_instrumentation():
-        return wrapped(*args, **kwargs)
 
 
 def pool_starts(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -53,7 +44,7 @@ def child_started(**_: Any) -> None:
 def _come_last() -> None:
     """Let the application's receivers run before ours, which may wait: a hard time limit leaves a child 0.1 s."""
     stops = sys.modules["celery.signals"].worker_process_shutdown
-    uid = f"otjobs:{child_stops.__name__}"
+    uid = identity_of(child_stops)
     if stops.disconnect(child_stops, dispatch_uid=uid):
         stops.connect(child_stops, weak=False, dispatch_uid=uid)
 

@@ -81,9 +81,9 @@ def test_programmatic_in_both_orders(yard, order):
 
 
 def test_uninstrument_restores_everything():
-    from otjobs.integrations.celery import CHANGES, CeleryInstrumentor
+    from otjobs.integrations.celery import CeleryInstrumentor
 
-    modules = [importlib.import_module(name) for name in CHANGES]
+    modules = [importlib.import_module(name) for name in CeleryInstrumentor.changes]
 
     def state():
         found = {(module.__name__, name): value for module in modules for name, value in vars(module).items()}
@@ -100,7 +100,7 @@ def test_uninstrument_restores_everything():
     for _ in range(2):
         CeleryInstrumentor().instrument()
         changed = {key[0] for key, value in state().items() if before.get(key) is not value}
-        assert changed == set(CHANGES)
+        assert changed == set(CeleryInstrumentor.changes)
         CeleryInstrumentor().uninstrument()
         assert state() == before
 
