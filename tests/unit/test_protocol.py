@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import re
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry import context, trace
@@ -491,3 +495,52 @@ def test_a_launcher_that_starts_every_instrumentation_says_nothing_of_missing_li
     Demo().instrument(skip_dep_check=True)
     Demo().uninstrument()
     assert caplog.text == ""
+
+
+# The library of docs/howto/new-integration.md
+
+FIFO = """
+class Queue:
+    def __init__(self, name):
+        self.name, self.jobs = name, []
+
+    def put(self, job):
+        self.jobs.append(job)
+"""
+WORKER = """
+class Worker:
+    name = "w"
+
+    def perform(self, job, function):
+        job.tries += 1
+        return function(job)
+"""
+
+
+def test_the_library_of_the_documents_is_traced(tmp_path, monkeypatch, captured):
+    page = (Path(__file__).resolve().parents[2] / "docs/howto/new-integration.md").read_text()
+    namespace = {"base": base}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], namespace)
+    (tmp_path / "fifo").mkdir()
+    for name, text in (("__init__", ""), ("queue", FIFO), ("worker", WORKER)):
+        (tmp_path / "fifo" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    instrumentor = namespace["FifoInstrumentor"]()
+    instrumentor.instrument(skip_dep_check=True)
+    try:
+        queue_module, worker_module = importlib.import_module("fifo.queue"), importlib.import_module("fifo.worker")
+        queue, worker = queue_module.Queue("q"), worker_module.Worker()
+        job = SimpleNamespace(name="add", id="7", queue="q", tries=0, max_tries=2, headers={}, was_delayed=False)
+        queue.put(job)
+        worker.perform(queue.jobs.pop(), function=queue.put)  # its own next attempt
+        with pytest.raises(KeyError):
+            worker.perform(queue.jobs.pop(), lambda _: {}["missing"])
+    finally:
+        instrumentor.uninstrument()
+        for name in ("fifo", "fifo.queue", "fifo.worker"):
+            sys.modules.pop(name, None)
+    assert captured.tree() == "dispatch add\n  execute add\n  execute add"
+    first, second = captured.executions
+    assert (first.attributes[a.OUTCOME], first.attributes[a.WORKER]) == ("retry", "w")
+    assert (second.attributes[a.OUTCOME], second.attributes[a.ATTEMPT]) == ("failure", 2)
+    assert second.attributes[a.DEAD_LETTER] is True
