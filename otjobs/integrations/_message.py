@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import baggage, trace
@@ -79,7 +79,7 @@ def given_context(fields: object, context: Context) -> Context:
     return trace.set_span_in_context(trace.NonRecordingSpan(given), context)
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class Message:
     """One message, in the process that runs its job or sees it end. The functions are called when needed.
 
@@ -87,23 +87,23 @@ class Message:
         job_type: the name of the code that runs.
         field: returns a field of the message by name, None where there is none.
         known: given the carrier, returns what the library says, in the names of `Job`; that wins over the carrier.
-        otherwise: what it says only where the carrier says nothing, such as `group_id` and `max_attempts`.
+        otherwise: what it says only where the carrier says nothing: by name, such as `group_id` and `max_attempts`.
         times: what it says only where the carrier is not of this publication: `due_at` and `expires_at`.
     """
 
     job_type: str
     field: Callable[[str], Any]
     known: Callable[[Carrier], dict[str, Any]]
-    otherwise: Callable[[], Mapping[str, Any]] = dict
+    otherwise: Mapping[str, Callable[[], Any]] = dataclasses.field(default_factory=dict)
     times: Callable[[], Mapping[str, Any]] = dict
 
     @property
     def excluded(self) -> bool:
         """True where the job is left untraced, by the type of its first publication: another may go on as it."""
+        if not settings().excluded_types:
+            return False
         carried = self.field(CARRIER)
-        if not isinstance(carried, dict):
-            return settings().excludes(self.job_type)
-        found = carried.get("type")
+        found = carried.get("type") if isinstance(carried, dict) else None
         return settings().excludes(found if isinstance(found, str) and found else self.job_type)
 
     def untraced_context(self) -> Context | None:
@@ -120,7 +120,9 @@ class Message:
         known = self.known(carrier)
         if not carrier.known or (known.get("attempt") or 1) > carrier.attempt:
             known.update(self.times())  # published by somebody who is not instrumented
-        known.update((key, value) for key, value in self.otherwise().items() if key not in carrier.fields)
+        for key, find in self.otherwise.items():
+            if key not in carrier.fields:
+                known[key] = find()
         return carrier, job_from(carrier, known)
 
     def following(self, due_at: int | None = None) -> dict[str, str]:

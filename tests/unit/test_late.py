@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from otjobs import errors
-from otjobs.integrations.late import Late, wrap
+from otjobs.integrations.late import Late, connect, wrap
 
 TEXT = """
 class Base:
@@ -18,6 +18,11 @@ class Kind(Base):
     @staticmethod
     def fixed(): return "fixed"
 def function(): return "function"
+class Signal:
+    def __init__(self): self.receivers = {}
+    def connect(self, receiver, weak, dispatch_uid): self.receivers[dispatch_uid] = receiver
+    def disconnect(self, receiver, dispatch_uid): del self.receivers[dispatch_uid]
+sent = Signal()
 """
 
 
@@ -115,4 +120,21 @@ def test_a_change_that_fails_costs_a_warning_and_no_import(library):
     late.apply()
     assert importlib.import_module(library).function() == "wrapped function"
     assert errors.fault_counts()[f"{library} could not be prepared for tracing"] == 1
+    late.undo()
+
+
+def test_a_signal_is_received_from_the_import_on_until_it_is_taken_back(library):
+    late = Late({library: [connect("sent", marked)]})
+    late.apply()
+    module = importlib.import_module(library)
+    assert module.sent.receivers == {"otjobs:marked": marked}
+    late.undo()
+    assert module.sent.receivers == {}
+
+
+def test_a_version_without_the_signal_costs_a_warning_and_no_import(library):
+    late = Late({library: [connect("never", marked), wrap("function", marked)]})
+    late.apply()
+    assert importlib.import_module(library).function() == "wrapped function"
+    assert faults.fault_counts()[f"{library} could not be prepared for tracing"] == 1
     late.undo()

@@ -51,9 +51,9 @@ def publish(fields, job_id="1", job_type="t", *, again=False, **more):
     return fields
 
 
-def message(fields, job_id="1", job_type="t", times=dict, otherwise=dict, **known):
+def message(fields, job_id="1", job_type="t", times=dict, otherwise=None, **known):
     facts = {"system": "s", "job_type": job_type, "job_id": job_id, "queue": "q", **known}
-    return base.Message(job_type, fields.get, lambda _: facts, otherwise, times)
+    return base.Message(job_type, fields.get, lambda _: facts, otherwise or {}, times)
 
 
 def run(fields, job_id="1", job_type="t", **known):
@@ -248,9 +248,7 @@ def test_times_of_a_message_count_where_its_carrier_is_of_an_older_attempt(captu
 
 
 def test_what_the_carrier_says_of_group_and_limit_wins(captured):
-    def otherwise():
-        return {"group_id": "library", "max_attempts": 9}
-
+    otherwise = {"group_id": lambda: "library", "max_attempts": lambda: 9}
     known = message(publish({}, group_id="own", max_attempts=3), otherwise=otherwise).attempt()[1]
     unknown = message({}, otherwise=otherwise).attempt()[1]
     assert (known.group_id, known.max_attempts) == ("own", 3)

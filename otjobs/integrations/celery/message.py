@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from otjobs import given as counted
@@ -28,9 +29,7 @@ def message_of(
     """Return what a task request (of the child or the main process) says of its job and attempt."""
     task = getattr(request, "task", None) if task is None else task
     app = getattr(task, "app", None) if app is None else app
-
-    def field(name: str) -> Any:
-        return header(request, name)
+    field = partial(header, request)
 
     def known(carrier: Carrier) -> dict[str, Any]:
         delivery = getattr(request, "delivery_info", None) or {}
@@ -47,12 +46,10 @@ def message_of(
             "broadcast": is_broadcast(app, delivery) or None,
         }
 
-    def otherwise() -> dict[str, Any]:
-        return {"group_id": field("group"), "max_attempts": max_attempts(task)}
-
     def times_of_message() -> dict[str, Any]:
         return {"due_at": timestamp(field("eta"), app), "expires_at": timestamp(field("expires"), app)}
 
+    otherwise = {"group_id": partial(field, "group"), "max_attempts": partial(max_attempts, task)}
     return Message(task_name, field, known, otherwise, times_of_message)
 
 
