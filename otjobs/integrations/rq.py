@@ -91,7 +91,7 @@ def _message(job: Any, worker: str = "", *, unpickle: bool = False) -> base.Mess
         return {**where, "job_type": name, "job_id": job.id, "attempt": attempt}
 
     most = None if left is None else left + 1
-    return base.Message(name, fields.get, known, lambda: {"max_attempts": most, "group_id": job.group_id})
+    return base.Message(name, fields.get, known, {"max_attempts": lambda: most, "group_id": lambda: job.group_id})
 
 
 def _job(args: Any, kwargs: Any) -> Any:

@@ -136,5 +136,5 @@ def test_a_version_without_the_signal_costs_a_warning_and_no_import(library):
     late = Late({library: [connect("never", marked), wrap("function", marked)]})
     late.apply()
     assert importlib.import_module(library).function() == "wrapped function"
-    assert faults.fault_counts()[f"{library} could not be prepared for tracing"] == 1
+    assert errors.fault_counts()[f"{library} could not be prepared for tracing"] == 1
     late.undo()
