@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -148,6 +149,7 @@ def _ports() -> Iterator[int]:
 
 
 _PORTS = _ports()
+_PORTS_LOCK = threading.Lock()  # a generator runs in one thread at a time
 
 
 def _free(port: int) -> bool:
@@ -161,7 +163,8 @@ def _free(port: int) -> bool:
 
 def free_port() -> int:
     """Return a loopback port that is free now, and that nobody is given before a server listens there."""
-    return next(port for port in _PORTS if _free(port))
+    with _PORTS_LOCK:
+        return next(port for port in _PORTS if _free(port))
 
 
 def wait_until(check: Callable[[], Found], *, seconds: float = 30.0, what: str = "it", every: float = 0.05) -> Found:

@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import parts
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +93,17 @@ def test_workers_of_a_parallel_run_have_no_port_in_common(worker):
     ports = [int(port) for port in out.split()]
     assert len(set(ports)) == 200
     assert {(port - 10_000) % 3 for port in ports} == {worker}
+
+
+def test_threads_get_different_ports():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as together:
+            ports = list(together.map(lambda _: parts.free_port(), range(1000)))
+    finally:
+        sys.setswitchinterval(before)
+    assert len(set(ports)) == 1000
 
 
 def test_ci_runs_the_command_of_the_readme_in_an_empty_environment(tmp_path):
