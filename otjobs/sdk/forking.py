@@ -55,7 +55,9 @@ def keep_grpc_out() -> int:
     for exporter in grpc_exporters():
         count += 1
         with guard("a gRPC exporter could not be made safe for forked children: they may hang"):
-            if not isinstance(exporter._export, _Export):  # noqa: SLF001
+            if isinstance(exporter._export, _Export):  # noqa: SLF001
+                exporter._export.go_on_forking()  # noqa: SLF001
+            else:
                 exporter._export = _Export(exporter)  # noqa: SLF001
     return count
 
@@ -71,6 +73,11 @@ class _Export:
         channel, exporter._channel, exporter._client = exporter._channel, None, None  # noqa: SLF001
         if channel is not None:
             channel.close()
+
+    def go_on_forking(self) -> None:
+        """Connect no more in this process, which was forked and now forks itself (a worker of a pool)."""
+        if os.getpid() != self._connected_pid:
+            self._forking_pid = os.getpid()
 
     def __call__(self, data: Any) -> Any:
         if os.getpid() == self._forking_pid:

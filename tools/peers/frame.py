@@ -97,7 +97,10 @@ def once(suite: Suite, source: Path, needed: Path, tests: Sequence[str], folder:
             REPORT: str(report),
             INSTRUMENTOR: suite.instrumentor if instrumented else "",
         }
-        process = subprocess.Popen(command, cwd=copy, env=environment, stdout=out, stderr=subprocess.STDOUT)
+        # In a session of its own: tests of workers kill process groups.
+        process = subprocess.Popen(
+            command, cwd=copy, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
             process.wait(LIMIT_SECONDS)
         except subprocess.TimeoutExpired:

@@ -17,7 +17,7 @@ from otjobs.integrations.rq import RQInstrumentor
 from otjobs.testing import capture_jobs
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent / "celery_main")]
 
 
 @pytest.fixture(scope="session")
