@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import libraries
@@ -50,6 +51,7 @@ class Producer:
         return answer["result"]
 
     def send(self, job, *args, **options):
+        """Send a job with the options of `application.library.Options`; return its id."""
         return self.run("send", job=job, args=args, **options)
 
     @property
@@ -86,6 +88,12 @@ class Fleet:
         self.path = folder / "app.jsonl"
         self.path.touch()
         self._kept, self._started = {}, []
+
+    def start(self):
+        """Start what nearly all scenarios use, both at once."""
+        with ThreadPoolExecutor() as both:
+            for one in (both.submit(lambda: self.worker), both.submit(lambda: self.producer)):
+                one.result()
 
     # What most scenarios use
     @property

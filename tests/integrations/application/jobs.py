@@ -147,11 +147,11 @@ def send_twice():
 
 def send_in_vain():
     """A job that cannot be published, and one that can."""
-    with running():
+    with running() as job:
         try:
-            send("add", threading.Lock())
+            send("add", threading.Lock(), job_id=f"vain-{job}")
         except Exception as problem:
-            log("refused", error=type(problem).__name__)
+            log("refused", job=f"vain-{job}", error=type(problem).__name__)
         send("add", 1)
 
 
@@ -167,10 +167,13 @@ def above_hidden(levels):
 
 
 def tell_baggage(levels):
+    """At the top fail at first, then send a job."""
     from opentelemetry import baggage
 
-    with running():
+    with running() as job:
         log("baggage", baggage=dict(baggage.get_all()))
+        if levels > 1 and attempts(job) == 1:
+            raise Broken("again")
         if levels > 1:
             send("tell_baggage", levels - 1)
 

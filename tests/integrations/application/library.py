@@ -47,6 +47,10 @@ class Library:
     """The error type of an attempt whose process died."""
     redelivers = False
     """An attempt that died runs again as the same message, not as one that was published again."""
+    reports_killed_workers = False
+    """Another process reports the attempt of a worker that was killed with all its processes."""
+    forgets_after = 0.0
+    """Seconds after which a `forgetful` broker or worker takes such a worker for dead."""
     cpu_kinds: ClassVar[tuple[str, ...] | None] = None
     """The kinds of workers that run a job in one thread; None for all."""
     unsupported: ClassVar[dict[str, str]] = {}

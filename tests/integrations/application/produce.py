@@ -59,6 +59,7 @@ def stop(job):
 @command
 def fail_to_send(job="add", args=(1,), unserialisable=False, **options):
     """Publish in vain; tells what reached the user, and whether the same span is current after it."""
+    jobs.log("refused", job=options["job_id"])
     before = trace.get_current_span().get_span_context().span_id
     raised = ""
     try:

@@ -53,6 +53,7 @@ class CeleryLibrary(Library):
     timed_out = ("TimeLimitExceeded", True)
     died = "WorkerLostError"
     redelivers = True
+    forgets_after = 2.2
 
     def worker(self, kind, name, queues):
         options = ["-P", kind, "-c", "2", "-n", f"{name}@%h", "-Q", ",".join(queues), "-l", "info"]
@@ -100,7 +101,7 @@ class CeleryLibrary(Library):
         app.control.revoke(job_id, terminate=True, signal="SIGKILL")
 
     def group(self, members):
-        return [result.id for result in group(self._signature(*one) for one in members).apply_async()]
+        return [result.id for result in group([self._signature(*one) for one in members]).apply_async()]
 
     def after(self, first, then):
         result = chain(self._signature(*first), self._signature(*then)).apply_async()

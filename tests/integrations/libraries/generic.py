@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from contextlib import nullcontext
+from typing import ClassVar
 
 import redis
 from application import jobs
@@ -42,6 +43,10 @@ class GenericLibrary(Library):
     kinds = ("fork", "inline")
     timed_out = ("TimeLimitExceeded", True)
     died = LOST
+    reports_killed_workers = True
+    unsupported: ClassVar = {
+        "an_excluded_type_is_left_out": "the application itself decides which of its jobs it traces.",
+    }
 
     def worker(self, kind, name, queues):
         return ["-m", "libraries.generic", kind, name, *queues]
@@ -188,9 +193,9 @@ class Run:
 
 
 def work(kind, name, *queues):
-    client, taken = connect(), f"running {name}"
+    client, taken = connect(), f"running {queues}"
     take = client.register_script(TAKE)
-    # What a worker of this name had taken when it died runs again.
+    # What the worker of these queues had taken when it died runs again.
     for raw, started in client.hgetall(taken).items():
         Run(json.loads(raw), name).report("lost", LOST, float(started))
         client.hdel(taken, raw)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import ClassVar
 
 from application import jobs
 from application.library import Library, Options
@@ -32,6 +33,10 @@ class RqLibrary(Library):
     resolution = 1.0
     timed_out = ("JobTimeoutException", False)
     died = "WorkHorseKilled"
+    unsupported: ClassVar = {
+        "an_expected_failure": "RQ knows no expected exceptions.",
+        "a_job_that_expires_before_it_starts": "RQ deletes a job whose ttl has passed, unseen by any worker.",
+    }
 
     def worker(self, kind, name, queues):
         return ["-m", "rq.cli", "worker", "-w", kind, "-n", name, "--with-scheduler", *queues]

@@ -9,6 +9,7 @@ import pytest
 import support
 from fleet import Fleet
 
+pytest.register_assert_rewrite("facts")
 HERE = Path(__file__).parent
 UNSUPPORTED = "unsupported: "
 
@@ -58,8 +59,11 @@ def library(request, tmp_path_factory, receiver, redis_url):
     found = Fleet(
         request.param, tmp_path_factory.mktemp(request.param), receiver, redis_url.replace("/0", f"/{number}")
     )
-    yield found
-    found.stop()
+    try:
+        found.start()
+        yield found
+    finally:
+        found.stop()
 
 
 RAN = {}
