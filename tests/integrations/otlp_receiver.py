@@ -63,6 +63,8 @@ class Receiver:
     def __init__(self, *, take=None, delay=0.0):
         self._lock = threading.Lock()
         self._spans: list[Span] = []
+        self.bodies: list[bytes] = []
+        """The requests, to hand them on."""
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -103,6 +105,7 @@ class Receiver:
                 found += [_span(span, resource, scope.scope.name) for span in scope.spans]
         with self._lock:
             self._spans += found
+            self.bodies.append(body)
 
     @property
     def spans(self) -> list[Span]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from pathlib import Path
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
-if importlib.util.find_spec("otjobs.integrations.rq") is None:  # it is being built
-    NAMES.remove("rq")
 
 
 def load(name):
