@@ -62,7 +62,7 @@ class Story:
         return parts.json_lines(self._log, from_byte=self._from_byte)
 
     def wait(
-        self, *, executed: int, dispatched: int | None = None, seconds: float = 15.0, quiet: float = 0.25
+        self, *, executed: int, dispatched: int | None = None, seconds: float = 60.0, quiet: float = 0.25
     ) -> Story:
         """Wait for that many execute spans (and dispatch spans), then until nothing more arrives."""
 

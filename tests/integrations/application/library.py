@@ -47,10 +47,8 @@ class Library:
     """The error type of an attempt whose process died."""
     redelivers = False
     """An attempt that died runs again as the same message, not as one that was published again."""
-    reports_killed_workers = False
-    """Another process reports the attempt of a worker that was killed with all its processes."""
-    forgets_after = 0.0
-    """Seconds after which a `forgetful` broker or worker takes such a worker for dead."""
+    abandoned = ""
+    """The error type of an attempt whose worker was killed with all its processes, '' where nobody can report it."""
     cpu_kinds: ClassVar[tuple[str, ...] | None] = None
     """The kinds of workers that run a job in one thread; None for all."""
     unsupported: ClassVar[dict[str, str]] = {}
@@ -72,6 +70,9 @@ class Library:
     def environment(self, *, broker: str, forgetful: bool = False) -> dict[str, str]:
         """Return what its workers and scheduler need; `forgetful` where a killed worker must be noticed soon."""
         return {}
+
+    def forget(self, broker: str) -> None:
+        """Wait, or set clocks on, until the library takes a killed worker of the queue `killed` for dead."""
 
     # In the application
     def send(self, job: str, args: list, options: Options) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from application import jobs
 from application.library import Library
@@ -53,7 +54,6 @@ class CeleryLibrary(Library):
     timed_out = ("TimeLimitExceeded", True)
     died = "WorkerLostError"
     redelivers = True
-    forgets_after = 2.2
 
     def worker(self, kind, name, queues):
         options = ["-P", kind, "-c", "2", "-n", f"{name}@%h", "-Q", ",".join(queues), "-l", "info"]
@@ -67,6 +67,9 @@ class CeleryLibrary(Library):
 
     def environment(self, *, broker, forgetful=False):
         return {"APP_VISIBILITY": "2"} if forgetful else {}
+
+    def forget(self, broker):
+        time.sleep(2.2)  # Kombu before 5.7 looks for lost messages when it starts, and then rarely
 
     def current(self):
         return current_task.request.id or "" if current_task else ""

@@ -43,7 +43,7 @@ class GenericLibrary(Library):
     kinds = ("fork", "inline")
     timed_out = ("TimeLimitExceeded", True)
     died = LOST
-    reports_killed_workers = True
+    abandoned = LOST
     unsupported: ClassVar = {
         "an_excluded_type_is_left_out": "the application itself decides which of its jobs it traces.",
     }

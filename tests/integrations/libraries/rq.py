@@ -33,8 +33,10 @@ class RqLibrary(Library):
     resolution = 1.0
     timed_out = ("JobTimeoutException", False)
     died = "WorkHorseKilled"
+    abandoned = "AbandonedJobError"
     unsupported: ClassVar = {
         "an_expected_failure": "RQ knows no expected exceptions.",
+        "retries_in_immediate_mode": "RQ runs a job once in immediate mode.",
         "a_job_that_expires_before_it_starts": "RQ deletes a job whose ttl has passed, unseen by any worker.",
     }
 
@@ -49,6 +51,12 @@ class RqLibrary(Library):
 
     def environment(self, *, broker, forgetful=False):
         return {"RQ_REDIS_URL": broker}
+
+    def forget(self, broker):
+        client = connect(broker)
+        client.delete("rq:clean_registries:killed")  # which the killed worker holds for a quarter of an hour
+        for execution in client.zrange("rq:wip:killed", 0, -1):
+            client.zadd("rq:wip:killed", {execution: 1})
 
     def current(self):
         job = get_current_job()

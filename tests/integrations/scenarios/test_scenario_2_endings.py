@@ -104,7 +104,7 @@ def test_a_running_job_that_is_stopped(library):
     job = library.producer.send("nap", 60)
     parts.wait_until(lambda: any(event["what"] == "started" for event in story.log), what="the job starts")
     library.producer.run("stop", job=job)
-    story.wait(executed=1, seconds=30)
+    story.wait(executed=1)
     assert len(story.executions) == 1
     run = observed(story, library)
     assert run["otjobs.job.outcome"] == "cancelled"
@@ -115,7 +115,7 @@ def test_a_hard_time_limit(library):
     """A job that runs into its hard time limit is a failure"""
     story = library.story()
     library.producer.send("nap", 60, limit=1)
-    story.wait(executed=1, seconds=30)
+    story.wait(executed=1)
     [run] = story.executions
     error_type, by_another = library.library.timed_out
     assert (run["otjobs.job.outcome"], run["error.type"], run.status) == ("failure", error_type, "ERROR")
@@ -131,7 +131,7 @@ def test_a_job_whose_process_dies(library):
     """A job whose process dies is lost, and another process reports it"""
     story = library.story()
     library.producer.send("die")
-    story.wait(executed=1, seconds=30)
+    story.wait(executed=1)
     assert len(story.executions) == 1
     run = observed(story, library)
     assert (run["otjobs.job.outcome"], run["error.type"], run.status) == ("lost", library.library.died, "ERROR")
@@ -141,7 +141,7 @@ def test_a_job_whose_process_dies_and_that_runs_again(library):
     """An attempt whose process dies and whose job runs again is a retry"""
     story = library.story()
     library.producer.send("die_at_first", retries=1)
-    story.wait(executed=2, seconds=30)
+    story.wait(executed=2)
     died = library.library.died
     again = " redelivered" if library.library.redelivers else ""
     assert tree(story) == [

@@ -117,7 +117,6 @@ def test_a_callback_of_a_failure(library):
     """A job that the library's callback for a failure sends is a child of the attempt that failed"""
     story = library.story()
     library.producer.send("fail", on_failure="add")
-    library.receiver  # noqa: B018
     story.wait(executed=2, dispatched=2)
     assert tree(story) == [
         "dispatch fail",

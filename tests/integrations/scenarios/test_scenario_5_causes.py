@@ -26,7 +26,7 @@ def test_a_schedule_is_the_trigger(library):
     story = library.story()
     scheduler = library.start_scheduler("scheduler", "nightly", "parent")
     try:
-        story.wait(executed=2, seconds=30, quiet=0)
+        story.wait(executed=2, quiet=0)
     finally:
         scheduler.stop()
     roots = [span for span in story.dispatches if span["otjobs.job.type"] == "application.jobs.parent"]
