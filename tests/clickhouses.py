@@ -151,6 +151,13 @@ def over_shards(servers: Sequence[ClickHouse], database: str) -> list[Store]:
     return [first, *(connect(server.database_url(database)) for server in servers[1:])]
 
 
+def drop_databases(server: ClickHouse) -> None:
+    """Drop every database that is not the server's own."""
+    own = "('default', 'system', 'information_schema', 'INFORMATION_SCHEMA')"
+    for name in server.query(f"SELECT name FROM system.databases WHERE name NOT IN {own}").split():
+        server.query(f"DROP DATABASE {name} SYNC")
+
+
 def empty(store: Store) -> None:
     """Empty every table of a database of otjobs but its migrations and settings; stored rows under way are given up."""
     mine = {"name": store.database}

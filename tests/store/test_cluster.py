@@ -30,6 +30,14 @@ def servers(tmp_path_factory):
         yield found
 
 
+@pytest.fixture(autouse=True)
+def nothing_left(servers):
+    """A database that stays has its rows stored twice a minute, beside every later test."""
+    yield
+    for server in servers:
+        clickhouses.drop_databases(server)
+
+
 @pytest.fixture
 def pair(servers, request):
     """A new database over two shards, as the first host and the second give it."""
