@@ -38,6 +38,6 @@ CANVAS = Suite(
     tests=("t/integration/test_canvas.py", "t/integration/test_group_chains.py", "t/integration/test_tasks.py"),
     part=(),
     services=redis,
-    options=("--timeout=300",),
+    options=("-p", "celery.contrib.pytest", "--timeout=300"),
 )
 SUITES = (UNIT, CANVAS)
