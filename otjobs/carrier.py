@@ -12,22 +12,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
 from otjobs import given, propagation, times
-from otjobs.faults import guard, note, warn
+from otjobs.faults import note, warn
 from otjobs.job import Job, Parent
 from otjobs.texts import MAX_TEXT, bounded, mended, shown
+from otjobs.traceparent import format_links, format_traceparent, parse_links, parse_traceparent
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
 
 MAX_SIZE: Final = 64 * 1024
 """Characters of a carrier, keys and values; `encode` stays below it whatever the job is like."""
 MAX_FIELDS: Final = 128
-MAX_LINKS: Final = 100
-MAX_STATE: Final = 8192
 _LABEL: Final = "label."
 _INT64: Final = 2**63 - 1
 _BROKEN: Final = "a field of an otjobs carrier is broken and left out"
@@ -52,9 +53,6 @@ _KIND_OF: Final = {
     **{key: "time" if key.endswith("_at") else "count" for key in _NUMBERS},
     **dict.fromkeys(("traceparent", "tracestate", "baggage", "previous", "attempt", "parent_attempt", "links"), ""),
 }
-# https://www.w3.org/TR/trace-context/#traceparent-header: version ff is forbidden, later versions may add fields.
-_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
-_USUAL_FLAGS: Final = {"01": TraceFlags(1), "03": TraceFlags(3)}
 _TRACE_ID: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 
@@ -141,7 +139,7 @@ def encode(
     if not every.isascii() or len(every) > MAX_TEXT:
         out = {mended(key): bounded(text) if key in _BOUNDED else mended(text) for key, text in out.items()}
     if job.links:
-        links = _format_links(job.links, dispatch)
+        links = format_links(job.links, dispatch)
         if links:
             out["links"] = links
     return out
@@ -226,7 +224,9 @@ def _read(data: dict[Any, Any], out: Carrier) -> None:
     if out.dispatch is not None:
         out.context = trace.set_span_in_context(trace.NonRecordingSpan(out.dispatch), out.context)
     if isinstance(data.get("links"), str):
-        out.fields["links"] = _parse_links(data["links"], out.dispatch)
+        links = out.fields["links"] = parse_links(data["links"], out.dispatch)
+        if not links:
+            warn(_BROKEN, "links")
 
 
 def _read_texts(texts: dict[str, str], data: dict[Any, Any], out: Carrier) -> None:
@@ -276,50 +276,6 @@ def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
     if carrier.queue and carrier.queue != job.queue:
         job.first_queue = carrier.queue
     return job
-
-
-def format_traceparent(context: SpanContext) -> str:
-    """Return the W3C traceparent of a span context."""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
-
-
-def parse_traceparent(text: object, state: object = None) -> SpanContext | None:
-    """Return the remote span context of a W3C traceparent, None if it is not one."""
-    found = _TRACEPARENT.fullmatch(text) if isinstance(text, str) and len(text) <= 128 else None
-    if found is None:
-        return None
-    trace_id, span_id = int(found[1], 16), int(found[2], 16)
-    if not trace_id or not span_id:
-        return None
-    trace_state = None
-    if isinstance(state, str) and state and len(state) <= MAX_STATE:
-        with guard("the tracestate of a job cannot be read"):
-            trace_state = TraceState.from_header([state])
-    flags = _USUAL_FLAGS.get(found[3]) or TraceFlags(int(found[3], 16))
-    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags, trace_state=trace_state)
-
-
-def _format_links(links: tuple[SpanContext, ...], dispatch: SpanContext | None) -> str:
-    """Return span contexts as `trace-span` in hex, without the trace where it is the dispatch's."""
-    own = 0 if dispatch is None else dispatch.trace_id
-    return ",".join(
-        f"{link.span_id:016x}" if link.trace_id == own else f"{link.trace_id:032x}-{link.span_id:016x}"
-        for link in links[:MAX_LINKS]
-        if link.is_valid
-    )
-
-
-def _parse_links(text: str, dispatch: SpanContext | None) -> tuple[SpanContext, ...]:
-    own = "" if dispatch is None else f"{dispatch.trace_id:032x}-"
-    flags = 1 if dispatch is None else dispatch.trace_flags
-    found = []
-    for part in text.split(",")[:MAX_LINKS]:
-        context = parse_traceparent(f"00-{part if '-' in part else own + part}-{flags:02x}")
-        if context is None:
-            warn(_BROKEN, "links")
-            return ()
-        found.append(context)
-    return tuple(found)
 
 
 def _mapping(raw: Any) -> dict[Any, Any] | None:

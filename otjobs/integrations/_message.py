@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import baggage, trace
 
 from otjobs import propagation
-from otjobs.carrier import Carrier, decode, job_from, parse_traceparent
+from otjobs.carrier import Carrier, decode, job_from
 from otjobs.config import settings
 from otjobs.next_attempt import next_carrier
+from otjobs.traceparent import parse_traceparent
 from otjobs.untraced import untraced_context
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 import otjobs
 from otjobs import attributes as a
 from otjobs import config, errors
-from otjobs.carrier import MAX_SIZE, decode, parse_traceparent
+from otjobs.carrier import MAX_SIZE, decode
 from otjobs.testing import TickingClock, capture_jobs
+from otjobs.traceparent import parse_traceparent
 
 SECOND = 1_000_000_000
 

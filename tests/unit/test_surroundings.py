@@ -11,11 +11,12 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 import otjobs
 from otjobs import attributes as a
 from otjobs import errors
-from otjobs.carrier import MAX_LINKS, decode, encode
+from otjobs.carrier import decode, encode
 from otjobs.dispatch import Dispatch
 from otjobs.integrations.celery.green_pools import green_pool
 from otjobs.job import Job
 from otjobs.testing import TickingClock, capture_jobs
+from otjobs.traceparent import MAX_LINKS
 from otjobs.untraced import untraced_carrier, untraced_context
 
 DISPATCH = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))

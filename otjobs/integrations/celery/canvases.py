@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 
-from otjobs.carrier import MAX_LINKS
 from otjobs.composites import composite
 from otjobs.config import settings
 from otjobs.execution import execution_in
@@ -15,6 +14,7 @@ from otjobs.faults import guard
 from otjobs.integrations._base import given_context
 from otjobs.integrations.celery.replace import UNLOCK
 from otjobs.surroundings import held_together
+from otjobs.traceparent import MAX_LINKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

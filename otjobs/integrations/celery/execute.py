@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 
-from otjobs import spans
-from otjobs.execution import running_here
+from otjobs.execution import Execution, running_here
 from otjobs.faults import guard
 from otjobs.integrations import _base as base
 from otjobs.integrations.celery import batch, canvases, eager, endings, replace, reports
@@ -29,7 +28,7 @@ class _Running:
 
     __slots__ = ("executions", "outer", "run")
 
-    def __init__(self, executions: Sequence[spans.Execution], run: base.running | None = None) -> None:
+    def __init__(self, executions: Sequence[Execution], run: base.running | None = None) -> None:
         self.executions = executions
         """One; none of a job that is left untraced; those of all messages of a batch."""
         self.run = run
@@ -54,14 +53,14 @@ def prerun(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> Non
             canvases.header_runs(request, run.execution)
 
 
-def _start_batch(messages: Sequence[Any], task: Any) -> list[spans.Execution]:
+def _start_batch(messages: Sequence[Any], task: Any) -> list[Execution]:
     """Start an attempt for each message; what the run dispatches belongs to the first."""
     started = []
     for one in messages:
         message = message_of(one, task.name, one.id, app=task.app, task=task)
         if not message.excluded:
             carrier, job = message.attempt()
-            started.append(spans.Execution(job, carrier, cpu=False))
+            started.append(Execution(job, carrier, cpu=False))
     for execution in reversed(started):
         execution.activate()
         if execution is not started[0]:
@@ -111,7 +110,7 @@ def _still_current(task_id: str) -> _Running | None:
 
 
 def _end(
-    execution: spans.Execution,
+    execution: Execution,
     task: Any,
     run: endings.Run,
     state: str | None,

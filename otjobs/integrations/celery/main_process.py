@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from otjobs import clock, spans
+from otjobs import clock
+from otjobs.execution import Execution
 from otjobs.faults import guard
 from otjobs.integrations.celery import endings, replace
 from otjobs.integrations.celery.message import RECEIVED, WAITING, message_of
@@ -31,7 +32,7 @@ class _End:
 
     __slots__ = ("context", "ending", "execution", "requeued", "set_aside", "traced")
 
-    def __init__(self, execution: spans.Execution, ending: Ending) -> None:
+    def __init__(self, execution: Execution, ending: Ending) -> None:
         self.execution = execution
         self.ending = ending
         self.traced = True
@@ -160,7 +161,7 @@ def _begin(request: Any, ending: Ending) -> _End | None:
     carrier, job = message.attempt()
     started = getattr(request, "time_start", None)
     started_at = int(started * 1e9) if started else None
-    execution = spans.Execution(job, carrier, cpu=False, started_at=started_at, observed=started_at is not None)
+    execution = Execution(job, carrier, cpu=False, started_at=started_at, observed=started_at is not None)
     end = _End(execution, ending)
     if excluded:
         end.traced, end.context = False, message.untraced_context() or Context()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from otjobs import spans
+from otjobs.execution import Execution
 from otjobs.faults import guard
 from otjobs.integrations.celery import endings, replace
 from otjobs.integrations.celery.message import message_of
@@ -31,7 +31,7 @@ def unreadable(wrapped: Callable[..., Any], consumer: Any, args: tuple[Any, ...]
                 replace.ended(_Message(message), execution.outcome, execution.error_type)
 
 
-def _rejected(consumer: Any, message: Any, reason: str) -> spans.Execution | None:
+def _rejected(consumer: Any, message: Any, reason: str) -> Execution | None:
     headers = getattr(message, "headers", None)
     name, job_id = (headers.get("task"), headers.get("id")) if isinstance(headers, dict) else (None, None)
     if not isinstance(name, str) or not isinstance(job_id, str):
@@ -41,7 +41,7 @@ def _rejected(consumer: Any, message: Any, reason: str) -> spans.Execution | Non
     if seen.excluded:
         return None
     carrier, job = seen.attempt()
-    execution = spans.Execution(job, carrier, cpu=False)
+    execution = Execution(job, carrier, cpu=False)
     execution.activate()
     unreadable = endings.UNREADABLE
     execution.set_outcome(unreadable.outcome, error_type=reason, dead_letter=unreadable.dead_letter)

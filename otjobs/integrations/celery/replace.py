@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 
-from otjobs import clock, spans
-from otjobs.carrier import decode
-from otjobs.execution import running_here
+from otjobs import clock
+from otjobs.carrier import decode, job_from
+from otjobs.elsewhere import ended_elsewhere
+from otjobs.execution import Execution, running_here
 from otjobs.faults import guard
 from otjobs.integrations.celery.endings import RUN
 from otjobs.integrations.celery.message import SYSTEM, WAITING, header
@@ -59,7 +60,7 @@ def on_replace(wrapped: Callable[..., Any], task: Any, args: tuple[Any, ...], kw
     return result
 
 
-def _note_replaced(request: Any, execution: spans.Execution | None) -> None:
+def _note_replaced(request: Any, execution: Execution | None) -> None:
     with guard("a replaced job could not be followed"):
         run = request.__dict__.get(RUN)
         if run is not None:
@@ -119,12 +120,12 @@ def _end(waiting: dict[str, Any], outcome: str, error_type: str, at: int | None 
         carrier = decode(kept)
         if not carrier.known:
             continue
-        job = spans.job_from(carrier, {"system": SYSTEM, "job_id": job_id, "job_type": carrier.job_type})
+        job = job_from(carrier, {"system": SYSTEM, "job_id": job_id, "job_type": carrier.job_type})
         now = job.published_at = clock.now() if at is None else at  # it never was; nobody waited for it in a queue
         found = _ENDS_AS.get(outcome, "failure")
         # A failure is observed, so that the attempt's own report counts where it does run after all.
         started_at = now if found == "failure" else None
-        spans.ended_elsewhere(job, carrier, found, error_type=error_type, started_at=started_at, ended_at=now)
+        ended_elsewhere(job, carrier, found, error_type=error_type, started_at=started_at, ended_at=now)
 
 
 def _of_running() -> dict[str, Any]:

@@ -11,8 +11,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from otjobs.carrier import format_traceparent
 from otjobs.faults import guard
+from otjobs.traceparent import format_traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,14 +17,15 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from wrapt import wrap_function_wrapper
 
-from otjobs import clock, spans
-from otjobs.carrier import parse_traceparent
+from otjobs import clock
+from otjobs.elsewhere import ended_elsewhere
 from otjobs.faults import guard
 from otjobs.integrations._base import CARRIER, beside_carrier
 from otjobs.integrations.celery import endings, replace, reports
 from otjobs.integrations.celery.message import RECEIVED, WAITING, message_of
 from otjobs.sdk import lifecycle
 from otjobs.surroundings import with_dispatcher
+from otjobs.traceparent import parse_traceparent
 from otjobs.untraced import Untraced
 
 if TYPE_CHECKING:
@@ -95,9 +96,9 @@ def _not_run(request: Any) -> None:
     carrier, job = message.attempt()
     if request.delivery_info.get("redelivered"):  # it had succeeded before (`worker_deduplicate_successful_tasks`)
         started_at = int(request.time_start * 1e9) if request.time_start else clock.now()
-        spans.ended_elsewhere(job, carrier, "success", started_at=started_at)
+        ended_elsewhere(job, carrier, "success", started_at=started_at)
     else:  # arguments that are none
-        spans.ended_elsewhere(job, carrier, "rejected", error_type="InvalidTaskError", dead_letter=True)
+        ended_elsewhere(job, carrier, "rejected", error_type="InvalidTaskError", dead_letter=True)
         replace.ended(request, "rejected", "InvalidTaskError")
 
 
@@ -167,7 +168,7 @@ def _has_flushed(exit_code: int | None) -> bool:
 def _report(done: _Done) -> None:
     if done.traced:
         carrier, job = message_of(done, done.name, done.id).attempt()
-        spans.ended_elsewhere(
+        ended_elsewhere(
             job,
             carrier,
             done.ending.outcome,

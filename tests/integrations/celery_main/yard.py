@@ -26,16 +26,17 @@ app.conf.update(
 
 
 if os.environ.get("YARD_SABOTAGE"):  # every hook of the tracing fails: what does that cost a job?
-    from otjobs import spans
+    from otjobs.dispatch import Dispatch
+    from otjobs.execution import Execution
     from otjobs.integrations._base import Message
-    from otjobs.integrations.celery import main_process
+    from otjobs.integrations.celery import main_process, replace, unsent
     from otjobs.sdk import lifecycle
 
     def broken(*_args, **_kwargs):
         raise RuntimeError("sabotaged")
 
-    spans.Execution.__init__ = spans.Dispatch.__init__ = broken
-    spans.ended_elsewhere = lifecycle.flush = lifecycle.flush_last = main_process._report = Message.attempt = broken
+    Execution.__init__ = Dispatch.__init__ = replace.ended_elsewhere = unsent.ended_elsewhere = broken
+    lifecycle.flush = lifecycle.flush_last = main_process._report = Message.attempt = broken
 
 
 if os.environ.get("YARD_TRACE_IDS"):  # as docs/howto/celery-workers.md shows it
