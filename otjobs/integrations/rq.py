@@ -207,7 +207,7 @@ def failed(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
 
 def retry_returned(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
     """Note what becomes of a job that returns a `Retry` (wrapper of `BaseWorker.handle_job_retry`)."""
-    result = wrapped(*args, **kwargs)
+    result = base.quietly(wrapped, _, args, kwargs)
     with guard("a retry could not be followed"):
         call = base.arguments(wrapped, args, kwargs)
         run = _running(call["job"])
@@ -225,7 +225,7 @@ def ended(wrapped: Any, owner: Any, args: Any, kwargs: Any) -> Any:
     worker = owner if hasattr(owner, "_stopped_job_id") else None
     job = _job(args, kwargs) if owner is None or worker else owner
     if _running(job) is not None:
-        return wrapped(*args, **kwargs)  # the process that ran it reports
+        return base.quietly(wrapped, owner, args, kwargs)  # the process that ran it reports
     outcome: Outcome
     outcome, reason, started_at, ended_at = "rejected", "NeverStarted", None, None
     with guard("the reason of a failure is unknown"):
@@ -289,7 +289,10 @@ class RQInstrumentor(base.Instrumentor):
         "rq.worker.base": (
             wrap("BaseWorker.work", work),
             wrap("BaseWorker.perform_job", perform),
-            wrap("BaseWorker.prepare_job_execution", base.quietly),
+            *(
+                wrap(f"BaseWorker.{name}", base.quietly)
+                for name in ("prepare_job_execution", "handle_execution_ended", "handle_job_success")
+            ),
             wrap("BaseWorker._finalize_failure", failed),
             wrap("BaseWorker.handle_job_retry", retry_returned),
             wrap("BaseWorker.handle_job_failure", ended),

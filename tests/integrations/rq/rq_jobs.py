@@ -64,3 +64,7 @@ def die():
 def enqueue_again():
     job = get_current_job()
     Queue("main", connection=job.connection).enqueue(add, 2, meta=job.meta, job_id="child")
+
+
+def touch_redis():
+    get_current_job().connection.set("touched", 1)
