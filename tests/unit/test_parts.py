@@ -137,5 +137,5 @@ def test_ci_runs_the_command_of_the_readme_in_an_empty_environment(tmp_path):
     assert given["PIP_INDEX_URL"] == "https://index.test/simple"
     assert "all" in given["OTJOBS_TEST_REQUIRE"]
     calls = (tmp_path / "calls").read_text().split("\n")
-    assert calls[-2] == "test"
+    assert calls[-3:-1] == ["test", "peers PEERS=--part"]
     assert "make test" in (ROOT / "README.md").read_text()
