@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from figures import cpu_seconds_of, emit, end_cleanly, memory_mb, table
-from job_spans import template
+from job_spans import Template, template
 
 from otjobs.backend.server import Server
 from otjobs.backend.store import connect
@@ -60,7 +60,8 @@ class Load:
 
     def _send(self, number: int) -> None:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=60)
-        made, templates = time.monotonic(), []
+        made = time.monotonic()
+        templates: list[Template] = []
         while not self._stop.is_set():
             if not templates or time.monotonic() - made > 5:  # times go on, as in life
                 made = time.monotonic()

@@ -95,12 +95,13 @@ def template(jobs: int, *, seed: int, service: str = "shop") -> Template:
             trace_id=trace, span_id=dispatch_id, name=f"dispatch {job_type}", kind=Span.SPAN_KIND_PRODUCER,
             start_time_unix_nano=enqueued, end_time_unix_nano=enqueued + 900_000,
         )  # fmt: skip
-        for key, value in {
+        sent: dict[str, object] = {
             **common,
             "messaging.operation.type": "send",
             "messaging.operation.name": "dispatch",
-        }.items():
-            _attribute(span, key, value)
+        }
+        for name, what in sent.items():
+            _attribute(span, name, what)
         failed = chance.random() < 0.02
         span = scope.spans.add(
             trace_id=trace, span_id=execute_id, parent_span_id=dispatch_id, name=f"execute {job_type}", kind=Span.SPAN_KIND_CONSUMER,
@@ -114,8 +115,8 @@ def template(jobs: int, *, seed: int, service: str = "shop") -> Template:
         if failed:
             more["error.type"] = "ValueError"
             span.status.code = 2
-        for key, value in {**common, **more}.items():
-            _attribute(span, key, value)
+        for name, what in {**common, **more}.items():
+            _attribute(span, name, what)
         span.links.add(trace_id=trace, span_id=dispatch_id)
     body = request.SerializeToString()
     places = [(length, [found.start() for found in re.finditer(re.escape(raw), body)]) for length, raw in ids]

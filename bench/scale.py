@@ -51,7 +51,8 @@ class Bench:
     def __init__(self, server: clickhouses.ClickHouse, minutes: float, keep: Path | None) -> None:
         self.server, self.until = server, time.monotonic() + 60 * minutes
         self.load_until = time.monotonic() + 30 * minutes  # half of the time is for the questions
-        self.keep, self.figures = keep, {"load_average": round(os.getloadavg()[0], 1)}
+        self.keep = keep
+        self.figures: dict[str, Any] = {"load_average": round(os.getloadavg()[0], 1)}
         assert server.process is not None
         self.pid = server.process.pid
         self.blocks = Blocks(server, THEIRS)
