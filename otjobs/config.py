@@ -29,6 +29,7 @@ class Settings:
     flush_seconds: float = 5.0
     send_seconds: float = 1.0
     send_seconds_given: bool = False
+    fast: str = "auto"
     _excluded: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
 
     def excludes(self, job_type: str) -> bool:
@@ -78,6 +79,7 @@ def from_environment() -> Settings:
         flush_seconds=_seconds(env.OTEL_PYTHON_OTJOBS_FLUSH_SECONDS, 5.0, 0.0),
         # OpenTelemetry's own variable for the same wins, where only that is set.
         send_seconds=_seconds(env.OTEL_PYTHON_OTJOBS_SEND_SECONDS, 0.0 if os.environ.get(_BATCH_DELAY) else 1.0, 0.0),
+        fast=_choice(env.OTEL_PYTHON_OTJOBS_FAST, ("auto", "off")),
         send_seconds_given=bool(os.environ.get(env.OTEL_PYTHON_OTJOBS_SEND_SECONDS, "").strip()),
     )
 

@@ -25,3 +25,6 @@ OTEL_PYTHON_OTJOBS_FLUSH_SECONDS = "OTEL_PYTHON_OTJOBS_FLUSH_SECONDS"
 
 OTEL_PYTHON_OTJOBS_SEND_SECONDS = "OTEL_PYTHON_OTJOBS_SEND_SECONDS"
 """Seconds that a span waits for others before it leaves its process (default 1; 0: OTEL_BSP_SCHEDULE_DELAY)."""
+
+OTEL_PYTHON_OTJOBS_FAST = "OTEL_PYTHON_OTJOBS_FAST"
+"""`auto` (default): job spans take the fast path where the installed SDK is as it expects. `off`: they never do."""

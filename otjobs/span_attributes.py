@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from otjobs import attributes as a
-from otjobs.sdk.own_attributes import made_sound
+from otjobs.sdk.sound import made_sound
 from otjobs.texts import MAX_TEXT
 from otjobs.tracing import own_service
 from otjobs.worker_name import default_worker

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
-from opentelemetry.attributes import BoundedAttributes
 
 from otjobs._version import __version__
 from otjobs.faults import guard, warn
-from otjobs.sdk import careful_encoder, fast_spans, isolated, own_attributes, spans_above
+from otjobs.sdk import careful_encoder, exporters, grpc_forks, isolated, lifecycle, patches, path, sound, spans_above
 from otjobs.texts import MAX_TEXT, described
 from otjobs.texts import bounded as bounded_text
 from otjobs.times import LATEST
@@ -24,18 +24,25 @@ SCOPE: Final = "otjobs"
 """The name of the tracer of our own spans."""
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
+_PREPARED: Final = "_otjobs_patches"
+"""The attribute of a prepared provider that holds what was replaced for it."""
+
 _override: TracerProvider | None = None
 _tracer: Tracer | None = None
 _tracer_of: object = None
 _service: str = ""
-_light = False
+_path = path.Path("there is no tracer yet")
 _active = False
+_holders: Final[set[str]] = set()
+"""The integrations that are in use."""
+_prepared: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 
 
 def use_tracer_provider(provider: TracerProvider | None) -> None:
     """Send spans to this provider instead of the global one; None goes back to the global one."""
     global _override, _tracer
     _override, _tracer = provider, None
+    lifecycle.use(provider)
 
 
 def provider() -> TracerProvider:
@@ -45,7 +52,7 @@ def provider() -> TracerProvider:
 
 def tracer() -> Tracer:
     """Return the tracer, made once per provider."""
-    global _tracer, _tracer_of, _service, _light, _active  # noqa: PLW0603
+    global _tracer, _tracer_of, _service, _path, _active  # noqa: PLW0603
     current = provider()
     if _tracer is not None and _tracer_of is current:
         return _tracer
@@ -55,28 +62,64 @@ def tracer() -> Tracer:
     _tracer, _tracer_of, _service = made, current, ""
     # Without an SDK (OTEL_SDK_DISABLED, or none set up yet) there are no spans, and nothing is put into any payload.
     _active = not isinstance(made, (trace.NoOpTracer, trace.ProxyTracer))
-    _light = False
-    with guard("the tracer could not be prepared"):
-        isolated.isolate(made)
-        if hasattr(made, "_span_limits"):
-            own_attributes.warn_of(made._span_limits)  # noqa: SLF001
-        _light = fast_spans.usable(made)
     with guard("the tracer provider could not be prepared"):
         resource = getattr(current, "resource", None)
         _service = "" if resource is None else bounded_text(str(resource.attributes.get("service.name", "")))
-        if hasattr(current, "add_span_processor") and not getattr(current, "_otjobs_spans_above", False):
-            current.add_span_processor(spans_above.SpansAbove())
-            current._otjobs_spans_above = True  # type: ignore[attr-defined]  # noqa: SLF001
-            from otjobs.sdk import lifecycle
-
-            lifecycle.prepare(current)
+        _prepare(current)
+    with guard("the tracer could not be prepared"):
+        isolated.isolate(made, getattr(current, _PREPARED, patches.process))
+        limits = exporters.limits_of(made)
+        if limits is not None:
+            sound.warn_of(limits)
     if _active:
         careful_encoder.install()
-    if _light:
-        from otjobs.sdk import fast_encoder
-
-        fast_encoder.install()
+        _path = path.choose(made)
+        path.say(_path)
+        if _path.start_span is not None:
+            path.encode_directly(patches.process)
     return made
+
+
+def _prepare(current: Any) -> None:
+    if not hasattr(current, "add_span_processor") or hasattr(current, _PREPARED):
+        return
+    for_it = patches.Patches()
+    for_it.replace(current, _PREPARED, for_it)
+    _prepared.add(current)
+    above = spans_above.SpansAbove()
+    current.add_span_processor(above)
+    for_it.on_undo(lambda: exporters.remove_processor(current, above))
+    lifecycle.prepare(current, for_it)
+
+
+def prepare_to_fork() -> None:
+    """Make the exporters of this process, which is about to fork workers, safe for these."""
+    tracer()
+    grpc_forks.keep_out(provider())
+
+
+def hold(holder: str) -> None:
+    """Note that this integration is in use."""
+    _holders.add(holder)
+
+
+def release(holder: str) -> None:
+    """Note that this integration is no longer in use; behind the last of them, the SDK is as it was before."""
+    _holders.discard(holder)
+    if not _holders:
+        restore()
+
+
+def restore() -> None:
+    """Take back all that was changed in the SDK of this process; the next span of a job changes it again."""
+    global _tracer  # noqa: PLW0603
+    _tracer = None
+    for current in list(_prepared):
+        with guard("a tracer provider could not be restored"):
+            getattr(current, _PREPARED).undo()
+    _prepared.clear()
+    patches.process.undo()
+    lifecycle.forget()
 
 
 def active() -> bool:
@@ -105,8 +148,8 @@ def start_span(
     if not 0 <= start_time <= LATEST:
         start_time = min(max(start_time, 0), LATEST)
     try:
-        if _light:
-            return fast_spans.start_span(
+        if _path.start_span is not None:
+            return _path.start_span(
                 current, name, context=context, kind=kind, attributes=attributes, links=links, start_time=start_time
             )
         span = current.start_span(
@@ -115,10 +158,9 @@ def start_span(
     except Exception as error:
         warn("a span of a job could not be started, so the job is traced in part", described(error))
         return trace.NonRecordingSpan(trace.get_current_span(context).get_span_context())
-    with guard("the attributes of a job's span cannot be kept apart from the application's"):
-        found: Any = span
-        if isinstance(getattr(found, "_attributes", None), BoundedAttributes):
-            found._attributes = own_attributes.of(dict(attributes), found._attributes, found._limits)  # noqa: SLF001
+    if _path.keep_apart is not None:
+        with guard("the attributes of a job's span cannot be kept apart from the application's"):
+            _path.keep_apart(span, attributes)
     return span
 
 

@@ -66,6 +66,7 @@ class Instrumentor(BaseInstrumentor):
         self._given = kwargs.get("tracer_provider")
         if self._given is not None:
             tracing.use_tracer_provider(self._given)
+        tracing.hold(type(self).__name__)
         self._late.apply()
         with guard("the tracer could not be made ahead of the first job"):
             tracing.tracer()  # so that the first request's spans are followed, too
@@ -75,6 +76,7 @@ class Instrumentor(BaseInstrumentor):
         if self._given is not None and tracing.provider() is self._given:
             tracing.use_tracer_provider(None)
         self._given = None
+        tracing.release(type(self).__name__)
         if self.stock is not None:
             with guard("another instrumentation of the library could not be restored"):
                 self.stock.let_in()

@@ -20,7 +20,7 @@ from otjobs.faults import guard
 from otjobs.integrations import _base as base
 from otjobs.integrations._base import wrap
 from otjobs.integrations._message import W3C, put
-from otjobs.sdk import forking, lifecycle
+from otjobs.sdk import lifecycle
 from otjobs.triggers import trigger
 from otjobs.untraced import untraced_carrier
 
@@ -260,7 +260,7 @@ def work(wrapped: Any, owner: Any, args: Any, kwargs: Any) -> Any:
     with guard("the exporters could not be prepared for forked children"):
         tracing.tracer()
         if not hasattr(owner, "execute_job") or hasattr(owner, "fork_work_horse") or kwargs.get("with_scheduler"):
-            forking.keep_grpc_out()
+            tracing.prepare_to_fork()
     return base.quietly(wrapped, owner, args, kwargs)
 
 

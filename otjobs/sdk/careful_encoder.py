@@ -15,7 +15,8 @@ from opentelemetry.trace import Link, Status
 from wrapt import register_post_import_hook
 
 from otjobs.faults import guard, warn
-from otjobs.sdk.own_attributes import made_sound
+from otjobs.sdk import patches
+from otjobs.sdk.sound import made_sound
 from otjobs.texts import described, mended, shown
 
 if TYPE_CHECKING:
@@ -132,19 +133,31 @@ def _attributes(found: Any) -> dict[str, Any]:
 
 def install() -> None:
     """Let the OTLP exporters of this process encode with care, those that are loaded later included."""
+    global _installed  # noqa: PLW0603
+    if not _installed:
+        _installed = True
+        patches.process.on_undo(_stop)
     for name in EXPORTERS:
         with guard("an exporter cannot be made to encode with care"):
             if name in sys.modules:
                 _replace(sys.modules[name])
-            elif name not in _hooked:
-                _hooked.add(name)
+            elif name not in _awaited:
+                _awaited.add(name)
                 register_post_import_hook(_replace, name)
 
 
-_hooked: set[str] = set()
+_installed = False
+_awaited: set[str] = set()
+"""Modules whose import calls `_replace`; such a call cannot be taken back."""
+
+
+def _stop() -> None:
+    global _installed  # noqa: PLW0603
+    _installed = False
 
 
 def _replace(module: Any) -> None:
+    _awaited.discard(module.__name__)
     original = getattr(module, "encode_spans", None)
-    if original is not None and not isinstance(original, Careful):
-        module.encode_spans = Careful(original, lenient=".json." in module.__name__)
+    if _installed and original is not None and not isinstance(original, Careful):
+        patches.process.replace(module, "encode_spans", Careful(original, lenient=".json." in module.__name__))

@@ -5,7 +5,8 @@ attributes are made here, that is most of what tracing a job costs (bench/celery
 span with the same fields, filled in directly; samplers, processors, ids and limits are asked as ever.
 
 It is used only where the installed SDK looks as this module knows it, which is tried once per tracer; anywhere else
-`Tracer.start_span` does the work.
+`Tracer.start_span` does the work. Only `otjobs.sdk.path` imports this module, inside that trial: where the SDK has no
+such class any more, the import fails.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, DEFAULT_ON, Decision
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
+    Link,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
@@ -30,13 +34,13 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from otjobs.faults import guard
+from otjobs.faults import warn
 from otjobs.sdk import own_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from opentelemetry.trace import Link, Span, Tracer
+    from opentelemetry.trace import Span, Tracer
 
     from otjobs.sdk.own_attributes import Attributes
 
@@ -46,6 +50,9 @@ MOST_LINKS: Final = 110
 _UNSET: Final = Status(StatusCode.UNSET)
 _NO_ATTRIBUTES: Final = BoundedAttributes(0, None, immutable=True)
 _RANDOM: Final = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
+_NO_LIMIT: Final = sdk.SpanLimits.UNSET
+_KNOWS_RANDOM: Final = hasattr(IdGenerator, "is_trace_id_random")
+"""Older SDKs (1.40) do not say of a trace id that it is random."""
 _FLAGS: Final = {
     (sampled, random): TraceFlags((TraceFlags.SAMPLED if sampled else 0) | (_RANDOM if random else 0))
     for sampled in (True, False)
@@ -112,24 +119,72 @@ class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hid
 
 
 def usable(tracer: Tracer) -> bool:
-    """Tell whether this tracer's spans can be made here: it is the SDK's, as this module knows it, without limits."""
+    """Tell whether this tracer's spans can be made here."""
+    return not unusable(tracer)
+
+
+def unusable(tracer: Tracer) -> str:
+    """Return why this tracer's spans cannot be made here, '' where they can."""
     if type(tracer) is not sdk.Tracer:
+        return "the tracer is not the SDK's"
+    limits: Any = tracer._span_limits  # noqa: SLF001
+    if limits.max_links is not None and limits.max_links < MOST_LINKS:
+        return f"a span may have {limits.max_links} links only (OTEL_SPAN_LINK_COUNT_LIMIT)"
+    if _KNOWS_RANDOM and not hasattr(tracer.id_generator, "is_trace_id_random"):
+        return "the id generator does not say whether its ids are random"
+    # A trial on a provider of its own: neither the ids nor the processors of the real one are touched.
+    trial = _trial_provider().get_tracer("otjobs")
+    above = SpanContext(1, 1, is_remote=True, trace_flags=TraceFlags(_RANDOM | 1))
+    under = set_span_in_context(NonRecordingSpan(above), Context())
+    if all(_same(trial, context) for context in (Context(), under)):
+        return ""
+    warn("the SDK's spans are not as expected, so job spans cost more", "they have other fields or another content")
+    return "the SDK's spans are not as expected"
+
+
+def _trial_provider() -> sdk.TracerProvider:
+    """Return a provider that no setting of the environment changes."""
+    return sdk.TracerProvider(
+        sampler=ALWAYS_ON,
+        resource=Resource({}),
+        id_generator=_SameIds(),
+        span_limits=sdk.SpanLimits(
+            max_attributes=128, max_events=128, max_links=128, max_span_attributes=128, max_event_attributes=128,
+            max_link_attributes=128, max_attribute_length=_NO_LIMIT, max_span_attribute_length=_NO_LIMIT,
+        ),
+        shutdown_on_exit=False,
+    )  # fmt: skip
+
+
+class _SameIds(IdGenerator):
+    """The same ids for each span of a trial."""
+
+    def generate_span_id(self) -> int:
+        return 2
+
+    def generate_trace_id(self) -> int:
+        return 1
+
+
+def _same(trial: Any, context: Context) -> bool:
+    """Tell whether a span made here has the fields and the content of one that the SDK makes."""
+    given: Any = {"context": context, "kind": SpanKind.PRODUCER, "attributes": {"a": 1, "b": "c"}, "start_time": 1}
+    theirs = trial.start_span("s", links=[_link()], **given)
+    ours: Any = start_span(trial, "s", links=[_link()], **given)
+    if vars(theirs).keys() != vars(ours).keys() or theirs.get_span_context() != ours.get_span_context():
         return False
-    with guard("the SDK's spans are not as expected, so job spans cost more"):
-        limits: Any = tracer._span_limits  # noqa: SLF001
-        if limits.max_links is not None and limits.max_links < MOST_LINKS:
-            return False
-        if not hasattr(tracer.id_generator, "is_trace_id_random"):
-            return False
-        # A trial on a provider of its own: neither the ids nor the processors of the real one are touched.
-        trial = sdk.TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False).get_tracer("otjobs")
-        above = SpanContext(1, 1, is_remote=True, trace_flags=TraceFlags(1))
-        context = set_span_in_context(NonRecordingSpan(above), Context())
-        given: Any = {"context": context, "kind": SpanKind.PRODUCER, "attributes": {"a": 1}, "start_time": 1}
-        theirs, ours = trial.start_span("", **given), start_span(trial, "", links=(), **given)
-        same = vars(theirs).keys() == vars(ours).keys()
-        return same and vars(theirs._attributes).keys() <= vars(ours._attributes).keys()  # type: ignore[attr-defined]  # noqa: SLF001
-    return False
+    if not all(hasattr(ours._attributes, name) for name in vars(theirs._attributes)):  # noqa: SLF001
+        return False
+    for span in (theirs, ours):
+        span.set_attributes({"late": True})
+        span.set_status(Status(StatusCode.ERROR, "e"))
+        span.add_event("event", {"k": 1}, timestamp=2)
+        span.end(3)
+    return bool(theirs.to_json() == ours.to_json())
+
+
+def _link() -> Link:
+    return Link(SpanContext(1, 3, is_remote=True, trace_flags=TraceFlags(1)))
 
 
 def start_span(
@@ -148,9 +203,9 @@ def start_span(
         return NonRecordingSpan(parent or INVALID_SPAN_CONTEXT)
     ids = tracer.id_generator
     if parent is None or not parent.is_valid:
-        parent, trace_id, random = None, ids.generate_trace_id(), ids.is_trace_id_random()
+        parent, trace_id, random = None, ids.generate_trace_id(), _KNOWS_RANDOM and ids.is_trace_id_random()
     else:
-        trace_id, random = parent.trace_id, parent.trace_flags.random_trace_id  # type: ignore[attr-defined,unused-ignore]
+        trace_id, random = parent.trace_id, _KNOWS_RANDOM and parent.trace_flags.random_trace_id
     if tracer.sampler is DEFAULT_ON:  # what it would answer, without asking three more objects
         decision = Decision.RECORD_AND_SAMPLE if parent is None or parent.trace_flags.sampled else Decision.DROP
         added, state = None, None if parent is None else parent.trace_state

@@ -10,34 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from otjobs import threads
 from otjobs.faults import guard
-from otjobs.sdk import forking
+from otjobs.sdk import exporters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from otjobs.sdk.patches import Patches
 
 
-def keep_off_the_loop() -> None:
+def keep_off_the_loop(provider: object, patches: Patches) -> None:
     """Take the waits of this process's gRPC exporters off its main loop, if it is a green one."""
     if not threads.green():
         return
-    for exporter in forking.grpc_exporters():
+    for exporter in exporters.grpc_exporters(provider):
         with guard("a gRPC exporter may block a green pool"):
-            stub = exporter._stub  # noqa: SLF001
-            if not isinstance(stub, _Stub):
-                exporter._stub = _Stub(stub)  # noqa: SLF001  (used again for each new connection)
-                _take_off(exporter._client)  # noqa: SLF001
+            exporter.change_client(_take_off, patches)
 
 
-class _Stub:
-    """In place of the class of an exporter's gRPC client."""
-
-    def __init__(self, stub: Callable[[Any], Any]) -> None:
-        self._stub = stub
-
-    def __call__(self, channel: Any) -> Any:
-        return _take_off(self._stub(channel))
-
-
-def _take_off(client: Any) -> Any:
-    client.Export = threads.off_loop(client.Export)
+def _take_off(client: Any, patches: Patches) -> Any:
+    patches.replace(client, "Export", threads.off_loop(client.Export))
     return client

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import SpanProcessor
 
 from otjobs.faults import warn
+from otjobs.sdk import exporters
 from otjobs.texts import described
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
+
+    from otjobs.sdk.patches import Patches
 
 
 class Isolated(SpanProcessor):
@@ -28,13 +33,10 @@ class Isolated(SpanProcessor):
 
     def __init__(self, processor: Any) -> None:
         self.processor = processor
-        self._one_by_one = type(processor) is SynchronousMultiSpanProcessor
+        self._all = exporters.processors_of(processor)
         self._known: tuple[Any, ...] = ()
-        self._ending: tuple[Any, ...] = ()
-        """Those that have anything to do in `_on_ending`, which few have."""
-
-    def _all(self) -> tuple[Any, ...]:
-        return self.processor._span_processors if self._one_by_one else (self.processor,)  # noqa: SLF001
+        self._ending: tuple[tuple[Any, Callable[[Any], None]], ...] = ()
+        """Those that have anything to do just before a span ends, which few have."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Hand on a span that starts."""
@@ -47,11 +49,12 @@ class Isolated(SpanProcessor):
     def _on_ending(self, span: Span) -> None:
         found = self._all()
         if found is not self._known:
-            self._ending = tuple(one for one in found if _has_ending(one))
+            endings = ((one, exporters.ending_of(one)) for one in found)
+            self._ending = tuple((one, ending) for one, ending in endings if ending is not None)
             self._known = found
-        for one in self._ending:
+        for one, ending in self._ending:
             try:
-                one._on_ending(span)  # noqa: SLF001
+                ending(span)
             except Exception as error:
                 _count(one, error)
 
@@ -72,11 +75,6 @@ class Isolated(SpanProcessor):
         return bool(self.processor.force_flush(timeout_millis))
 
 
-def _has_ending(processor: Any) -> bool:
-    own = getattr(processor, "_on_ending", None)
-    return own is not None and getattr(own, "__func__", None) is not SpanProcessor._on_ending  # noqa: SLF001
-
-
 def _count(processor: object, error: Exception) -> None:
     warn(
         "a span processor of the application failed on the span of a job",
@@ -84,8 +82,8 @@ def _count(processor: object, error: Exception) -> None:
     )
 
 
-def isolate(tracer: Any) -> None:
+def isolate(tracer: Any, patches: Patches) -> None:
     """Let the spans of this tracer, which is ours alone, reach every processor of its provider."""
     processor = getattr(tracer, "span_processor", None)
     if processor is not None and not isinstance(processor, Isolated):
-        tracer.span_processor = Isolated(processor)
+        patches.replace(tracer, "span_processor", Isolated(processor))

@@ -2,60 +2,39 @@
 
 `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT` and its like make the SDK drop the oldest attributes and cut the longest. The oldest
 are those that say which job a span is of, and a cut id is another job's: figures made from such spans would be wrong.
-Ours are few (`MOST_OWN`) and short (`otjobs.texts.MAX_TEXT`), so they do without those limits. Lone surrogates are
-mended in all of them: one would cost the span, or the batch.
+Ours are few (`sound.MOST_OWN`) and short (`otjobs.texts.MAX_TEXT`), so they do without those limits. Lone surrogates
+are mended in all of them: one would cost the span, or the batch.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk import environment_variables as env
 
 from otjobs import attributes as a
-from otjobs.faults import warn
-from otjobs.texts import MAX_TEXT, bounded, mended
-
-MOST_OWN: Final = 64
-"""More than a job's span ever has of ours, labels included."""
+from otjobs.sdk.sound import LEAST, MOST, made_sound
+from otjobs.texts import mended
 
 PLAIN: Final = frozenset({str, int, float, bool})
 _NUMBERS: Final = frozenset({int, float, bool})
-_LEAST: Final = -(2**63)
-_MOST: Final = 2**63 - 1
-
-
-def made_sound(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Make a span's own attributes such that every exporter takes them, in place."""
-    for value in attributes.values():
-        kind = type(value)
-        if kind is str:
-            if not value.isascii() or len(value) > MAX_TEXT:
-                break
-        elif kind is int and not _LEAST <= value <= _MOST:
-            break
-    else:
-        return attributes
-    for key, value in attributes.items():
-        if type(value) is str:
-            attributes[key] = bounded(value)
-        elif type(value) is int:
-            attributes[key] = min(max(value, _LEAST), _MOST)
-    return attributes
 
 
 class Attributes(BoundedAttributes):
     """Attributes that know ours from the application's.
+
+    Their fields are those of the SDK's, whose encoders and spans read them.
 
     Args:
         own: ours at the span's start, sound.
         most: how many of the application's there may be; None for no limit.
         longest: the longest text of the application's; None for no limit.
     """
+
+    _extended_attributes = False
+    """A field of SDKs before 1.45."""
 
     def __init__(self, own: dict[str, Any], most: int | None, longest: int | None) -> None:
         self._dict = own
@@ -115,32 +94,19 @@ def of(own: dict[str, Any], added: Mapping[str, Any] | None, limits: Any) -> Att
     return out
 
 
+def keep_apart(span: Any, own: dict[str, Any]) -> None:
+    """Keep ours apart from the application's on a span that the SDK has made."""
+    if isinstance(getattr(span, "_attributes", None), BoundedAttributes):
+        span._attributes = of(dict(own), span._attributes, span._limits)  # noqa: SLF001
+
+
 def _mended(value: Any) -> Any:
     if isinstance(value, str):
         return mended(value)
-    if isinstance(value, int) and not _LEAST <= value <= _MOST:
+    if isinstance(value, int) and not LEAST <= value <= MOST:
         return str(value) if value.bit_length() < 1024 else "a huge number"
     if isinstance(value, tuple):
         return tuple(map(_mended, value))
     if isinstance(value, Mapping):
         return {_mended(key): _mended(inner) for key, inner in value.items()}
     return value
-
-
-def warn_of(limits: Any) -> None:
-    """Say which setting does not bind a job's own attributes, where one is so low that it would."""
-    for value, least, names in (
-        (limits.max_span_attributes, MOST_OWN, (env.OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, env.OTEL_ATTRIBUTE_COUNT_LIMIT)),
-        (
-            limits.max_span_attribute_length,
-            MAX_TEXT,
-            (env.OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, env.OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT),
-        ),
-    ):
-        if value is not None and value < least:
-            name = next((name for name in names if os.environ.get(name)), "SpanLimits")
-            warn(
-                "a limit on attributes does not bind those of job spans, whose figures would be wrong; it binds those "
-                "that the application adds",
-                f"{name} is {value}",
-            )

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from otjobs import config, tracing
-from otjobs.sdk import lifecycle
+from otjobs.sdk import exporters, lifecycle, losses, patches
 
 LONG = 60.0
 """What hangs here hangs longer than any test waits."""
@@ -53,7 +53,7 @@ def settings(monkeypatch):
 @pytest.fixture
 def provided(settings, monkeypatch):
     """A provider in use with that exporter, and its batch."""
-    monkeypatch.setattr(lifecycle, "_drops", lifecycle._Drops())
+    monkeypatch.setattr(losses, "lost", losses.Lost())
     monkeypatch.setattr(lifecycle, "_family", lifecycle._Family())
     made = []
 
@@ -106,10 +106,7 @@ def test_the_shorter_delay_holds_at_once(settings, provided):
 
 
 def test_an_sdk_that_cannot_be_told_is_named(settings, provided, caplog):
-    class Batch:
-        pass
-
-    lifecycle._send_sooner(Batch())
+    lifecycle._send_sooner(exporters.Batch(object()), patches.Patches())
     assert "set OTEL_BSP_SCHEDULE_DELAY" in caplog.text
 
 
@@ -167,8 +164,8 @@ def test_a_flush_that_failed_long_ago_does_not_spoil_the_last_one(provided, monk
     assert not lifecycle.flush(0.1)
     exporter.hangs = False
     exporter.released.set()
-    assert lifecycle._drops.gave_up
-    monkeypatch.setattr(lifecycle, "_JUST", 0.0)
+    assert losses.lost.gave_up
+    monkeypatch.setattr(losses, "_JUST", 0.0)
     span()
     lifecycle.finish()
     assert len(exporter.spans) == 2

@@ -13,7 +13,7 @@ from otjobs import tracing
 from otjobs.faults import guard
 from otjobs.integrations._base import identity_of
 from otjobs.integrations.celery import execute, main_process
-from otjobs.sdk import forking, lifecycle
+from otjobs.sdk import lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,7 @@ _log = logging.getLogger("otjobs")
 def pool_starts(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Make gRPC exporters safe before the first fork (wrapper of the prefork `TaskPool.on_start`)."""
     with guard("the exporters could not be prepared for forked children"):
-        tracing.tracer()
-        forking.keep_grpc_out()
+        tracing.prepare_to_fork()
     return wrapped(*args, **kwargs)
 
 

@@ -9,16 +9,16 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from otjobs.sdk import forking
+from otjobs.sdk import grpc_forks
 
 exporter = OTLPSpanExporter(insecure=True)
 provider = TracerProvider()
 provider.add_span_processor(BatchSpanProcessor(exporter))
 trace.set_tracer_provider(provider)
-forking.keep_grpc_out()
+grpc_forks.keep_out(provider)
 worker = os.fork()
 if worker == 0:
-    forking.keep_grpc_out()
+    grpc_forks.keep_out(provider)
     provider.get_tracer("t").start_span("of the worker").end()
     provider.force_flush()
     print("connected" if exporter._channel is not None else "not connected", flush=True)
