@@ -3,6 +3,9 @@
 A beacon is a CLIENT span `start {job type}` under the execute span that is still open, from the attempt's start to the
 moment of sending. It leaves the process like every other span, within OTEL_PYTHON_OTJOBS_SEND_SECONDS: the thread never
 waits for the collector, since in a green pool it would take the locks of the exporter into the pool's main loop.
+
+The thread starts with the first job and not with the first that lasts: only something that is awake by then could tell,
+and in a process whose one thread runs the job that is a thread. Where no thread may stay, beacons are switched off.
 """
 
 from __future__ import annotations
