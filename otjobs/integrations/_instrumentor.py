@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -57,7 +58,7 @@ class Instrumentor(BaseInstrumentor):
             kwargs: `tracer_provider`, where the spans go; the global one by default.
         """
         by_hand = not (kwargs.get("skip_dep_check") or kwargs.get("raise_exception_on_conflict"))
-        if by_hand and find_spec(self.library) is None:
+        if by_hand and self.library not in sys.modules and find_spec(self.library) is None:
             _log.error("%s: %s", type(self).__name__, MissingExtraError(self.library, self.extra))
             return None
         return super().instrument(**kwargs)

@@ -7,16 +7,17 @@ import importlib
 import re
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from opentelemetry import context, trace
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode
 
 import otjobs
 from otjobs import attributes as a
-from otjobs import config, faults
+from otjobs import config, faults, tracing
 from otjobs.execution import current_execution, running_here
 from otjobs.integrations import _base as base
 from otjobs.job import Job
@@ -101,6 +102,20 @@ def test_a_retry_keeps_the_error_that_was_noted_before(captured):
         publish(fields)
     [run_span] = captured.executions
     assert (run_span.attributes[a.OUTCOME], run_span.attributes[a.ERROR_TYPE]) == ("retry", "KeyError")
+
+
+def test_a_retry_takes_the_error_that_it_is_given_instead(captured):
+    with run({}) as running:
+        running.execution.set_outcome("failure", error=KeyError("x"))
+        running.execution.set_outcome("retry")
+        assert running.execution.error_type == "KeyError"
+        running.execution.set_outcome("retry", error_type="Busy")
+    with run({}) as running:
+        running.execution.set_outcome("failure", error=KeyError("x"))
+        running.execution.set_outcome("cancelled")
+    given, cancelled = captured.executions
+    assert (given.attributes[a.OUTCOME], given.attributes[a.ERROR_TYPE]) == ("retry", "Busy")
+    assert a.ERROR_TYPE not in cancelled.attributes
 
 
 def test_an_error_is_noted_only_on_the_job_it_belongs_to(captured):
@@ -487,6 +502,26 @@ def test_a_missing_library_is_named_with_the_extra_that_installs_it(caplog):
     Demo().instrument()
     assert not Demo().is_instrumented_by_opentelemetry
     assert "pip install 'otjobs[demo_extra]'" in caplog.text
+
+
+def test_a_library_that_stands_in_for_the_real_one_is_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "protocol_demo", ModuleType("protocol_demo"))  # a module without a spec
+    Demo().instrument()
+    assert Demo().is_instrumented_by_opentelemetry
+    Demo().uninstrument()
+
+
+def test_an_instrumentation_takes_back_only_its_own_tracer_provider():
+    class Other(base.Instrumentor):
+        library, extra, versions, changes = Demo.library, Demo.extra, Demo.versions, Demo.changes
+
+    first, second = TracerProvider(), TracerProvider()
+    Demo().instrument(skip_dep_check=True, tracer_provider=first)
+    Other().instrument(skip_dep_check=True, tracer_provider=second)
+    Demo().uninstrument()
+    assert tracing.provider() is second
+    Other().uninstrument()
+    assert tracing.provider() is trace.get_tracer_provider()
 
 
 def test_a_launcher_that_starts_every_instrumentation_says_nothing_of_missing_libraries(caplog):
