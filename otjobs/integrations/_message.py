@@ -10,6 +10,7 @@ from opentelemetry import baggage, trace
 from otjobs import propagation
 from otjobs.carrier import Carrier, decode, job_from
 from otjobs.config import settings
+from otjobs.given import count
 from otjobs.next_attempt import next_carrier
 from otjobs.traceparent import parse_traceparent
 from otjobs.untraced import untraced_context
@@ -39,7 +40,7 @@ def put(fields: MutableMapping[str, Any], carrier: dict[str, str], *, name: str 
     What the user gave stays. A message that was published before has an older carrier, which tells what the user gave.
 
     Args:
-        fields: those of the message.
+        fields: those of the message; a library that keeps only texts writes them as JSON.
         carrier: the new carrier.
         name: the carrier's field.
     """
@@ -118,8 +119,8 @@ class Message:
         if not carrier.known:  # a foreign trace goes on; its carrier knows nothing of attempts
             carrier = decode({key: value for key in beside_carrier() if (value := self.field(key)) is not None} or None)
             carrier.known = False
-        known = self.known(carrier)
-        if not carrier.known or (known.get("attempt") or 1) > carrier.attempt:
+        known = dict(self.known(carrier))
+        if not carrier.known or (count(known.get("attempt"), "attempt") or 1) > carrier.attempt:
             known.update(self.times())  # published by somebody who is not instrumented
         for key, find in self.otherwise.items():
             if key not in carrier.fields:

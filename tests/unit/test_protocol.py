@@ -270,6 +270,13 @@ def test_what_the_carrier_says_of_group_and_limit_wins(captured):
     assert (unknown.group_id, unknown.max_attempts) == ("library", 9)
 
 
+def test_what_the_library_says_is_not_written_to_and_may_be_a_text(captured):
+    facts = {"system": "s", "job_type": "t", "job_id": "1", "attempt": "2"}
+    described = base.Message("t", publish({}).get, lambda _: facts, {"max_attempts": lambda: 3}, lambda: {"due_at": 5})
+    assert described.attempt()[1].attempt == 2
+    assert facts == {"system": "s", "job_type": "t", "job_id": "1", "attempt": "2"}
+
+
 def test_a_foreign_trace_goes_on(captured):
     with run({"traceparent": TRACEPARENT}):
         pass
