@@ -38,3 +38,13 @@ def test_links_lead_somewhere(page):
     targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text())
     broken = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
     assert not broken
+
+
+def test_every_file_and_folder_that_the_architecture_names_exists():
+    page = (ROOT / "docs/architecture.md").read_text()
+    named = {
+        name for name in re.findall(r"`([^`\s]+)`", page) if ("/" in name or name.endswith(".py")) and "<" not in name
+    }
+    assert len(named) > 30
+    places = (ROOT, ROOT / "otjobs", ROOT / "otjobs/backend")
+    assert {name for name in named if not any(any(place.glob(name)) for place in places)} == set()
