@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
+from otjobs import tracing
+from otjobs.faults import guard
 from otjobs.integrations._instrumentor import Instrumentor
 from otjobs.integrations._message import CARRIER, UNTRACED, Message, beside_carrier, given_context, put
 from otjobs.integrations._publication import Outgoing, Publication, publishing, together
@@ -34,6 +36,7 @@ __all__ = [
     "Publication",
     "Stock",
     "arguments",
+    "before_forks",
     "beside_carrier",
     "connect",
     "given_context",
@@ -58,6 +61,13 @@ def quietly(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: 
     """
     with suppress_instrumentation():
         return wrapped(*args, **kwargs)
+
+
+def before_forks(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Make gRPC exporters safe in a process that is about to fork (the wrapper of the start of a forking worker)."""
+    with guard("the exporters could not be prepared for forked children"):
+        tracing.prepare_to_fork()
+    return wrapped(*args, **kwargs)
 
 
 def arguments(wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -28,14 +28,14 @@ class running:  # noqa: N801  (used like a statement: `with running(...):`)
 
     Args:
         read: returns the message.
-        flush: send everything at the end, because the process may leave without its exit handlers.
+        leaves: the process leaves right after the run, without its exit handlers: everything is sent at the end.
         cpu: the attempt has its thread for itself, so the thread's CPU time is its own.
     """
 
-    __slots__ = ("_cpu", "_flush", "_read", "_token", "execution")
+    __slots__ = ("_cpu", "_leaves", "_read", "_token", "execution")
 
-    def __init__(self, read: Callable[[], Message], *, flush: bool = False, cpu: bool = True) -> None:
-        self._read, self._flush, self._cpu = read, flush, cpu
+    def __init__(self, read: Callable[[], Message], *, leaves: bool = False, cpu: bool = True) -> None:
+        self._read, self._leaves, self._cpu = read, leaves, cpu
         self._token: Any = None
         self.execution: Execution | None = None
         """None where the job is left untraced."""
@@ -76,9 +76,8 @@ class running:  # noqa: N801  (used like a statement: `with running(...):`)
                 if found is not None and not cancelled and not run.outcome:
                     run.dead_letter = is_last(run.job.attempt, run.job.max_attempts)
                 run.end("cancelled" if cancelled else "", error=found, expected=expected)
-        if self._flush:
-            with guard("the span of a job could not be sent"):
-                lifecycle.flush()
+        if self._leaves:
+            lifecycle.finish()
 
     def __enter__(self) -> Self:
         self.begin()

@@ -18,9 +18,7 @@ from otjobs.composites import composite
 from otjobs.execution import running_here
 from otjobs.faults import guard
 from otjobs.integrations import _base as base
-from otjobs.integrations._base import wrap
 from otjobs.integrations._message import W3C, put
-from otjobs.sdk import lifecycle
 from otjobs.triggers import trigger
 from otjobs.untraced import untraced_carrier
 
@@ -30,19 +28,20 @@ if TYPE_CHECKING:
     from otjobs.execution import Execution
 
 _FIELD: Final = "otjobs"
+_WAITING: Final = ("queued", "scheduled", "rate_limited")
 
 
 # The job's hash -----------------------------------------------------------------------------------------------------
 def _fields(job: Any) -> dict[str, Any]:
     """Return our fields of a job; a W3C context that the user put into `meta` is one of them."""
-    if "_otjobs" not in job.__dict__:
+    if "_otjobs" not in vars(job):
         job._otjobs = {key: job.meta[key] for key in W3C if key in job.meta}
     return job._otjobs  # type: ignore[no-any-return]
 
 
 def _load(job: Any, stored: Any) -> None:
     """Take our fields from a hash, unless an earlier job of the same id left them there."""
-    job.__dict__.pop("_otjobs", None)
+    vars(job).pop("_otjobs", None)
     found = json.loads(stored.get(_FIELD.encode()) or "{}")
     if found.pop("created_at", "").encode() == stored.get(b"created_at"):
         job._otjobs = found
@@ -60,9 +59,9 @@ def to_dict(wrapped: Any, job: Any, args: Any, kwargs: Any) -> Any:
     """Store our fields with the others (wrapper of `Job.to_dict`)."""
     result = wrapped(*args, **kwargs)
     with guard("a job could not be given its carrier"):
-        if "_otjobs_publication" in job.__dict__:
+        if "_otjobs_publication" in vars(job):
             job._otjobs_publication.leaves()
-        if job.__dict__.get("_otjobs"):
+        if vars(job).get("_otjobs"):
             result[_FIELD] = json.dumps({**job._otjobs, "created_at": result["created_at"]})
     return result
 
@@ -78,24 +77,23 @@ def restore(wrapped: Any, job: Any, args: Any, kwargs: Any) -> Any:
 def _message(job: Any, worker: str = "", *, unpickle: bool = False) -> base.Message:
     """Return the attempt that a job describes: RQ knows how many retries are left, the carrier how many there were."""
     fields, left = _fields(job), job.retries_left
-
     name = job._func_name if isinstance(job._func_name, str) else (job.description or "").partition("(")[0]
     if unpickle and base.CARRIER not in fields:  # with the name come the arguments, which import modules
         with guard("the name of a job's function could not be read"):
             name = job.func_name
+    known = {"system": "rq", "job_type": name, "job_id": job.id, "queue": job.origin, "worker": worker}
 
-    def known(carrier: Carrier) -> dict[str, Any]:
+    def attempt(carrier: Carrier) -> int:
         most = carrier.fields.get("max_attempts")
-        attempt = most - left if most and left is not None else (job.number_of_retries or 0) + 1
-        where = {"system": "rq", "queue": job.origin, "worker": worker}
-        return {**where, "job_type": name, "job_id": job.id, "attempt": attempt}
+        return most - left if most and left is not None else (job.number_of_retries or 0) + 1
 
     most = None if left is None else left + 1
-    return base.Message(name, fields.get, known, {"max_attempts": lambda: most, "group_id": lambda: job.group_id})
+    otherwise = {"max_attempts": lambda: most, "group_id": lambda: job.group_id}
+    return base.Message(name, fields.get, lambda carrier: {**known, "attempt": attempt(carrier)}, otherwise)
 
 
 def _job(args: Any, kwargs: Any) -> Any:
-    return args[0] if args else kwargs["job"]
+    return args[0] if args else kwargs.get("job")
 
 
 def _running(job: Any) -> Execution | None:
@@ -105,14 +103,14 @@ def _running(job: Any) -> Execution | None:
 # Publishing ---------------------------------------------------------------------------------------------------------
 def publish(wrapped: Any, queue: Any, args: Any, kwargs: Any) -> Any:
     """Trace a publication (wrapper of the methods of `Queue` that put a job on a queue or a schedule)."""
-    job = _job(args, kwargs)
-    inner = "_otjobs_publication" in job.__dict__  # one method calls another
-    waits = wrapped.__name__ == "enqueue_job" and job._dependency_ids
-    refused = kwargs.get("unique") and not job._id  # looking for an id would make one
-    if inner or waits or refused:
+    job, method = _job(args, kwargs), wrapped.__name__
+    inner = "_otjobs_publication" in getattr(job, "__dict__", ())  # one method calls another
+    waits = method == "enqueue_job" and getattr(job, "_dependency_ids", True)
+    if (
+        inner or waits or (kwargs.get("unique") and not job._id)
+    ):  # RQ refuses the last: looking for an id would make one
         return wrapped(*args, **kwargs)
-    call = (wrapped, args, kwargs)
-    with base.publishing(lambda: _outgoing(queue, job, wrapped.__name__, base.arguments(*call))) as publication:
+    with base.publishing(lambda: _outgoing(queue, job, method, base.arguments(wrapped, args, kwargs))) as publication:
         job._otjobs_publication = publication
         try:
             return wrapped(*args, **kwargs)
@@ -125,9 +123,8 @@ def _outgoing(queue: Any, job: Any, method: str, call: dict[str, Any]) -> base.O
     again = method != "schedule_job" and job.get_status(refresh=False) == "scheduled"
     if not again and base.CARRIER in _fields(job) and _running(job) is None:
         status = _status(job)
-        again = status in ("queued", "scheduled", "rate_limited", "started")
-        if status in ("failed", "finished", "stopped", "canceled"):  # it is put back on its queue
-            following = _message(job).following(due_at)
+        again = status in _WAITING or status == "started"
+        following = _message(job).following(due_at) if status and not again else None  # it has ended, and runs again
     record = base.Job(
         system="rq",
         job_type=_message(job).job_type,
@@ -180,22 +177,13 @@ def cron(wrapped: Any, entry: Any, args: Any, kwargs: Any) -> Any:
 
 
 # Running ------------------------------------------------------------------------------------------------------------
-def perform(wrapped: Any, worker: Any, args: Any, kwargs: Any) -> Any:
-    """Trace an attempt (wrapper of `BaseWorker.perform_job`)."""
-    try:
-        with base.running(lambda: _message(_job(args, kwargs), worker.name, unpickle=True)):
-            return wrapped(*args, **kwargs)
-    finally:
-        if worker.is_horse:  # it leaves through os._exit
-            lifecycle.finish()
-
-
-def perform_inline(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
-    """Trace a run in the producer (wrapper of `Queue.run_sync`); the publication ends where it begins."""
-    job = _job(args, kwargs)
-    if "_otjobs_publication" in job.__dict__:
-        job._otjobs_publication.end()
-    with base.running(lambda: _message(job, unpickle=True)):
+def perform(wrapped: Any, owner: Any, args: Any, kwargs: Any) -> Any:
+    """Trace an attempt (wrapper of `BaseWorker.perform_job`, and of `Queue.run_sync`, inside of a publication)."""
+    job, is_horse = _job(args, kwargs), getattr(owner, "is_horse", None)
+    if "_otjobs_publication" in vars(job):
+        job._otjobs_publication.end()  # where the run begins
+    worker = "" if is_horse is None else owner.name
+    with base.running(lambda: _message(job, worker, unpickle=True), leaves=bool(is_horse)):
         return wrapped(*args, **kwargs)
 
 
@@ -205,17 +193,18 @@ def failed(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
     return wrapped(*args, **kwargs)
 
 
-def retry_returned(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+def retry_returned(wrapped: Any, worker: Any, args: Any, kwargs: Any) -> Any:
     """Note what becomes of a job that returns a `Retry` (wrapper of `BaseWorker.handle_job_retry`)."""
-    result = base.quietly(wrapped, _, args, kwargs)
+    result = base.quietly(wrapped, worker, args, kwargs)
     with guard("a retry could not be followed"):
         call = base.arguments(wrapped, args, kwargs)
         run = _running(call["job"])
         if run is not None:
             run.limit_attempts(call["retry"].max + 1)
-            again = run.outcome == "retry"
-            reason = "Retry" if again else "MaxRetriesExceeded"
-            run.set_outcome("retry" if again else "failure", error_type=reason, dead_letter=not again)
+            if run.outcome == "retry":
+                run.set_outcome("retry", error_type="Retry")
+            else:
+                run.set_outcome("failure", error_type="MaxRetriesExceeded", dead_letter=True)
     return result
 
 
@@ -226,8 +215,8 @@ def ended(wrapped: Any, owner: Any, args: Any, kwargs: Any) -> Any:
     job = _job(args, kwargs) if owner is None or worker else owner
     if _running(job) is not None:
         return base.quietly(wrapped, owner, args, kwargs)  # the process that ran it reports
-    outcome: Outcome
-    outcome, reason, started_at, ended_at = "rejected", "NeverStarted", None, None
+    outcome: Outcome = "rejected"
+    reason, started_at, ended_at = "NeverStarted", None, None
     with guard("the reason of a failure is unknown"):
         if job.get_status(refresh=False) == "started":
             outcome, reason, started_at = "lost", "WorkHorseKilled", times.moment(job.started_at, "started_at")
@@ -236,10 +225,10 @@ def ended(wrapped: Any, owner: Any, args: Any, kwargs: Any) -> Any:
         elif worker._stopped_job_id == job.id:
             outcome, reason = "cancelled", "Stopped"
         elif started_at and 0 < (job.timeout or 0) < (clock.now() - started_at) / 1e9 - 60:
-            outcome, reason = "failure", "JobTimeoutException"  # killed a minute after its own alarm
+            outcome, reason = "failure", "JobTimeoutException"  # the worker waits a minute longer than the job's alarm
     name = worker.name if worker else job.worker_name or ""
-    began = lambda: started_at  # noqa: E731
-    with base.observed(lambda: _message(job, name), outcome, error_type=reason, started_at=began, ended_at=ended_at):
+    how: dict[str, Any] = {"error_type": reason, "started_at": lambda: started_at, "ended_at": ended_at}
+    with base.observed(lambda: _message(job, name), outcome, **how):
         return wrapped(*args, **kwargs)
 
 
@@ -249,19 +238,37 @@ def cancel(wrapped: Any, job: Any, args: Any, kwargs: Any) -> Any:
     with guard("the status of a cancelled job is unknown"):
         status = _status(job)
     result = wrapped(*args, **kwargs)
-    if status in ("queued", "scheduled", "rate_limited"):
+    if status in _WAITING:
         with base.observed(lambda: _message(job), "cancelled", error_type="Canceled"):
             pass
     return result
 
 
-def work(wrapped: Any, owner: Any, args: Any, kwargs: Any) -> Any:
-    """Keep a worker's own work quiet, and gRPC out of its forks (of `BaseWorker.work`, `WorkerPool.start`)."""
-    with guard("the exporters could not be prepared for forked children"):
-        tracing.tracer()
-        if not hasattr(owner, "execute_job") or hasattr(owner, "fork_work_horse") or kwargs.get("with_scheduler"):
-            tracing.prepare_to_fork()
-    return base.quietly(wrapped, owner, args, kwargs)
+_WRAPPERS: Final[dict[str, dict[str, Any]]] = {
+    "rq.job": {"Job.to_dict": to_dict, "Job.restore": restore, "Job.retry": ended, "Job.cancel": cancel},
+    "rq.queue": {
+        **dict.fromkeys(("Queue.enqueue_job", "Queue.schedule_job", "Queue._enqueue_job"), publish),
+        "Queue._enqueue_rate_limited_job": publish,
+        "Queue.create_job": create_job,
+        "Queue.enqueue_many": enqueue_many,
+        "Queue.run_sync": perform,
+        "record_job_failure": failed,
+    },
+    "rq.repeat": {"Repeat.schedule": repeat},
+    "rq.cron": {"CronJob.enqueue": cron},
+    "rq.registry": {"record_job_failure": ended},
+    "rq.worker.base": {
+        "BaseWorker.perform_job": perform,
+        "BaseWorker._finalize_failure": failed,
+        "BaseWorker.handle_job_retry": retry_returned,
+        "BaseWorker.handle_job_failure": ended,
+        "BaseWorker._start_scheduler": base.before_forks,
+        **dict.fromkeys(("BaseWorker.work", "BaseWorker.prepare_job_execution"), base.quietly),
+        **dict.fromkeys(("BaseWorker.handle_execution_ended", "BaseWorker.handle_job_success"), base.quietly),
+    },
+    "rq.worker.worker_classes": {"Worker.bootstrap": base.before_forks, "Worker._handle_stopped_job": ended},
+    "rq.worker_pool": {"WorkerPool.start": base.before_forks},
+}
 
 
 class RQInstrumentor(base.Instrumentor):
@@ -269,34 +276,5 @@ class RQInstrumentor(base.Instrumentor):
 
     library, extra, versions = "rq", "rq", ("rq >= 3, < 4",)
     changes = {  # noqa: RUF012  (a class variable of the base)
-        "rq.job": (
-            wrap("Job.to_dict", to_dict),
-            wrap("Job.restore", restore),
-            wrap("Job.retry", ended),
-            wrap("Job.cancel", cancel),
-        ),
-        "rq.queue": (
-            *(wrap(f"Queue.{name}", publish) for name in ("enqueue_job", "schedule_job", "_enqueue_job")),
-            wrap("Queue._enqueue_rate_limited_job", publish),
-            wrap("Queue.create_job", create_job),
-            wrap("Queue.enqueue_many", enqueue_many),
-            wrap("Queue.run_sync", perform_inline),
-            wrap("record_job_failure", failed),
-        ),
-        "rq.repeat": (wrap("Repeat.schedule", repeat),),
-        "rq.cron": (wrap("CronJob.enqueue", cron),),
-        "rq.registry": (wrap("record_job_failure", ended),),
-        "rq.worker.base": (
-            wrap("BaseWorker.work", work),
-            wrap("BaseWorker.perform_job", perform),
-            *(
-                wrap(f"BaseWorker.{name}", base.quietly)
-                for name in ("prepare_job_execution", "handle_execution_ended", "handle_job_success")
-            ),
-            wrap("BaseWorker._finalize_failure", failed),
-            wrap("BaseWorker.handle_job_retry", retry_returned),
-            wrap("BaseWorker.handle_job_failure", ended),
-        ),
-        "rq.worker.worker_classes": (wrap("Worker._handle_stopped_job", ended),),
-        "rq.worker_pool": (wrap("WorkerPool.start", work),),
+        module: [base.wrap(path, wrapper) for path, wrapper in paths.items()] for module, paths in _WRAPPERS.items()
     }

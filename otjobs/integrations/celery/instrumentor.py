@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otjobs.integrations._base import Instrumentor, connect, quietly, wrap
+from otjobs.integrations._base import Instrumentor, before_forks, connect, quietly, wrap
 from otjobs.integrations.celery import (
     canvases,
     eager,
@@ -63,7 +63,7 @@ _CHANGES: dict[str, tuple[Change, ...]] = {
         wrap("WorkController.start", quietly),
         wrap("WorkController._shutdown", worker.shutdown),
     ),
-    "celery.concurrency.prefork": (wrap("TaskPool.on_start", worker.pool_starts),),
+    "celery.concurrency.prefork": (wrap("TaskPool.on_start", before_forks),),
     "celery.worker.strategy": (wrap("create_request_cls", unsent.request_class),),
     "celery.concurrency.asynpool": (wrap("AsynPool.process_flush_queues", unsent.child_gone),),
     "billiard.pool": (

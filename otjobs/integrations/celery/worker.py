@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 
-from otjobs import tracing
 from otjobs.faults import guard
 from otjobs.integrations._base import identity_of
 from otjobs.integrations.celery import execute, main_process
@@ -19,13 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger("otjobs")
-
-
-def pool_starts(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Make gRPC exporters safe before the first fork (wrapper of the prefork `TaskPool.on_start`)."""
-    with guard("the exporters could not be prepared for forked children"):
-        tracing.prepare_to_fork()
-    return wrapped(*args, **kwargs)
 
 
 def child_started(**_: Any) -> None:

@@ -51,6 +51,11 @@ class Worker(SimpleWorker):
 
 
 @pytest.fixture
+def worker(connection):
+    return Worker(["main"], connection=connection)
+
+
+@pytest.fixture
 def work(connection):
     """Run what is on the queues, in this process."""
 

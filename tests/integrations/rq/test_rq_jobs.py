@@ -270,16 +270,14 @@ def test_a_cancelled_job_that_is_put_back_goes_on(captured, queue, work):
     assert one_trace(captured)
 
 
-def test_a_job_whose_worker_died_between_taking_and_starting_it(captured, queue, connection, work):
-    from conftest import Worker
-
+def test_a_job_whose_worker_died_between_taking_and_starting_it(captured, queue, connection, worker, work):
     for number, retry in enumerate((None, Retry(1))):
         job = queue.enqueue(jobs.add, number, retry=retry)
         Queue.lmove(connection, queue.key, 1)
         stuck = IntermediateQueue(queue.key, connection=connection)
         stuck.set_first_seen(job.id)
         connection.set(stuck.get_first_seen_key(job.id), 1)
-    IntermediateQueue(queue.key, connection=connection).cleanup(Worker(["main"], connection=connection), queue)
+    IntermediateQueue(queue.key, connection=connection).cleanup(worker, queue)
     assert sorted(ends(captured)) == [(1, "rejected", "NeverStarted"), (1, "retry", "NeverStarted")]
     work()
     assert ends(captured)[-1] == (2, "success", "")
