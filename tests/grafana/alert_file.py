@@ -6,6 +6,10 @@ Grafana stops at its start when such a file is wrong, and no checker of its own 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TOP = {
     "apiVersion",
@@ -49,7 +53,7 @@ EXPRESSIONS = {"math", "reduce", "resample", "threshold", "sql", "classic_condit
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-def seconds(text):
+def seconds(text: object) -> int | None:
     """Return a duration such as 1m30s in seconds, or None."""
     parts = re.findall(r"(\d+)([smhdw])", str(text))
     if not parts or "".join(number + unit for number, unit in parts) != str(text):
@@ -57,7 +61,7 @@ def seconds(text):
     return sum(int(number) * UNITS[unit] for number, unit in parts)
 
 
-def problems(content):
+def problems(content: dict[str, Any]) -> list[str]:
     """Return what is wrong with a file's content, as texts."""
     found = [f"unknown key {key}" for key in content.keys() - TOP]
     if content.get("apiVersion") != 1:
@@ -79,7 +83,7 @@ def problems(content):
     return sorted(found)
 
 
-def _rule(rule, interval):
+def _rule(rule: dict[str, Any], interval: int) -> Iterator[str]:
     yield from (f"unknown key {key}" for key in rule.keys() - RULE)
     yield from (f"no {key}" for key in ("uid", "title", "condition", "data") if not rule.get(key))
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", str(rule.get("uid"))):
@@ -111,7 +115,7 @@ def _rule(rule, interval):
     yield from _data(rule)
 
 
-def _data(rule):
+def _data(rule: dict[str, Any]) -> Iterator[str]:
     names = [query.get("refId") for query in rule.get("data") or []]
     if rule.get("condition") not in names:
         yield f"condition {rule.get('condition')} is no refId of data"
@@ -138,7 +142,7 @@ def _data(rule):
             yield f"{name}: model.datasource differs from datasourceUid"
 
 
-def _expression(model, names):
+def _expression(model: dict[str, Any], names: list[Any]) -> Iterator[str]:
     kind = model.get("type")
     if kind not in EXPRESSIONS:
         yield f"unknown expression {kind}"

@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 ALL = "$__all"
 BROWSER_ONLY = re.compile(r"\$__(conditionalAll|adHocFilters|from|to|range\w*|rate_interval)\b|\$\{(?!\w*\()")
@@ -16,6 +20,10 @@ BROWSER_ONLY = re.compile(r"\$__(conditionalAll|adHocFilters|from|to|range\w*|ra
 
 class MacroError(Exception):
     """The SQL cannot work in Grafana."""
+
+
+Variables: TypeAlias = "Mapping[str, str | list[str]]"
+"""The value of each variable, or its values."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +35,12 @@ class Range:
     interval_ms: int = 60_000
 
 
-def expand(sql, time_range, variables=None):
+def expand(sql: str, time_range: Range, variables: Variables | None = None) -> str:
     """Return the SQL that ClickHouse gets from a dashboard; `variables` has a str or a list of str for each name."""
     return backend(browser(sql, variables or {}, time_range), time_range)
 
 
-def expand_alert(sql, time_range):
+def expand_alert(sql: str, time_range: Range) -> str:
     """Return the SQL that ClickHouse gets from an alert rule: there is no browser and there are no variables."""
     if found := BROWSER_ONLY.search(sql):
         raise MacroError(f"{found[0]} is not expanded in alerts")
@@ -42,12 +50,12 @@ def expand_alert(sql, time_range):
 # The browser's pass
 
 
-def browser(sql, variables, time_range):
+def browser(sql: str, variables: Variables, time_range: Range) -> str:
     """Expand `$__conditionalAll`, then the variables."""
     return _variables(_conditional_all(sql, variables), variables, time_range)
 
 
-def _conditional_all(sql, variables):
+def _conditional_all(sql: str, variables: Variables) -> str:
     macro = "$__conditionalAll("
     while (begin := sql.rfind(macro)) != -1:
         arguments, end = _plain_arguments(sql, begin + len(macro))
@@ -65,7 +73,7 @@ def _conditional_all(sql, variables):
     return sql
 
 
-def _plain_arguments(sql, begin):
+def _plain_arguments(sql: str, begin: int) -> tuple[list[str], int]:
     """Split at commas outside inner parentheses, without regard to quotes; return the parts and the end."""
     parts, depth, last = [], 1, begin
     for at in range(begin, len(sql)):
@@ -79,7 +87,7 @@ def _plain_arguments(sql, begin):
     raise MacroError("a parenthesis of $__conditionalAll is not closed")
 
 
-def _variables(sql, variables, time_range):
+def _variables(sql: str, variables: Variables, time_range: Range) -> str:
     known = {
         **variables,
         "__from": str(time_range.start_ms),
@@ -87,7 +95,7 @@ def _variables(sql, variables, time_range):
         "__interval_ms": str(time_range.interval_ms),
     }
 
-    def value(found):
+    def value(found: re.Match[str]) -> str:
         name, form = found["braced"] or found["plain"], found["format"]
         if name not in known:
             return found[0]
@@ -96,21 +104,22 @@ def _variables(sql, variables, time_range):
     return re.sub(r"\$\{(?P<braced>\w+)(?::(?P<format>\w+))?\}|\$(?P<plain>\w+)", value, sql)
 
 
-def _formatted(value, form):
+def _formatted(value: str | list[str], form: str | None) -> str:
     several = isinstance(value, list)
+    parts = value if isinstance(value, list) else [value]
     if form == "singlequote":
-        return ",".join("'" + part.replace("'", "\\'") + "'" for part in (value if several else [value]))
+        return ",".join("'" + part.replace("'", "\\'") + "'" for part in parts)
     if form == "raw" or (form is None and not several):
-        return ",".join(value) if several else value
+        return ",".join(parts)
     if form is None:  # the plugin's own default
-        return "'" + "','".join(value) + "'"
+        return "'" + "','".join(parts) + "'"
     raise MacroError(f"this expander does not know the format :{form}")
 
 
 # The backend's pass
 
 
-def backend(sql, time_range):
+def backend(sql: str, time_range: Range) -> str:
     """Blank comments and expand the macros; refuse what would be left."""
     text, begin = _without_comments(sql), 0
     made = []
@@ -120,7 +129,7 @@ def backend(sql, time_range):
         name, end = found[1], found.end()
         if name not in _MACROS:
             raise MacroError(f"the plugin does not know $__{name}")
-        arguments = []
+        arguments: list[str] = []
         if end < len(text) and text[end] == "(" and _MACROS[name][0]:
             arguments, end = _arguments(text, end + 1)
         count, expansion = _MACROS[name]
@@ -133,12 +142,12 @@ def backend(sql, time_range):
         made += [text[begin : found.start()], expansion(time_range, *arguments)]
         begin = end
     done = "".join([*made, text[begin:]])
-    if found := re.search(r"\$\{?\w+", done):
-        raise MacroError(f"{found[0]} is left: no such variable")
+    if left := re.search(r"\$\{?\w+", done):
+        raise MacroError(f"{left[0]} is left: no such variable")
     return done
 
 
-def _scan(text, begin=0):
+def _scan(text: str, begin: int = 0) -> Iterator[tuple[int, str, bool]]:
     """Give (position, character, whether it is inside quotes), skipping over quoted regions as one would read them."""
     quote = ""
     at = begin
@@ -159,7 +168,7 @@ def _scan(text, begin=0):
         at += 1
 
 
-def _without_comments(text):
+def _without_comments(text: str) -> str:
     out = list(text)
     until = 0
     for at, _, quoted in _scan(text):
@@ -178,7 +187,7 @@ def _without_comments(text):
     return "".join(out)
 
 
-def _arguments(text, begin):
+def _arguments(text: str, begin: int) -> tuple[list[str], int]:
     """Split at commas outside parentheses and quotes; return the parts, stripped, and the end."""
     parts, depth, last = [], 1, begin
     for at, character, quoted in _scan(text, begin):
@@ -193,27 +202,27 @@ def _arguments(text, begin):
     raise MacroError("a parenthesis is not closed")
 
 
-def _seconds(ms):
+def _seconds(ms: int) -> int:
     return ms // 1000
 
 
-def _day(ms):
+def _day(ms: int) -> str:
     return datetime.fromtimestamp(_seconds(ms), UTC).strftime("%Y-%m-%d")
 
 
-def _time_filter(r, c):
+def _time_filter(r: Range, c: str) -> str:
     return f"{c} >= toDateTime({_seconds(r.start_ms)}) AND {c} <= toDateTime({_seconds(r.end_ms)})"
 
 
-def _date_filter(r, d):
+def _date_filter(r: Range, d: str) -> str:
     return f"{d} >= toDate('{_day(r.start_ms)}') AND {d} <= toDate('{_day(r.end_ms)}')"
 
 
-def _date_time_filter(r, d, c):
+def _date_time_filter(r: Range, d: str, c: str) -> str:
     return f"({_date_filter(r, d)}) AND ({_time_filter(r, c)})"
 
 
-def _group(r, c, period):
+def _group(r: Range, c: str, period: str) -> str:
     """A period is a Go duration: hours, minutes, seconds; there is no day."""
     found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", period.strip("'\""))
     if not found or not any(found.groups()):
@@ -222,16 +231,16 @@ def _group(r, c, period):
     return f"toStartOfInterval(toDateTime({c}), INTERVAL {hours * 3600 + minutes * 60 + seconds} second)"
 
 
-def _whole(r):
+def _whole(r: Range) -> int:
     return max(1, r.interval_ms // 1000)
 
 
-def _ms(bound):
+def _ms(bound: Callable[[Range], int]) -> Callable[[Range], str]:
     return lambda r: f"fromUnixTimestamp64Milli({bound(r)})"
 
 
 # name: (number of arguments, expansion)
-_MACROS = {
+_MACROS: dict[str, tuple[int, Callable[..., str]]] = {
     "timeFilter": (1, _time_filter),
     "timeFilter_ms": (
         1,
