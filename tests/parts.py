@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -138,6 +139,12 @@ def longest_first(items: list[pytest.Item], root: Path) -> None:
     names = (ROOT / "tests" / "long_first.txt").read_text().splitlines()
     places = {name: place for place, name in enumerate(names)}
     items.sort(key=lambda item: places.get(item.path.relative_to(root).as_posix(), len(places)))
+
+
+def unit_of_work(nodeid: str) -> str:
+    """Return which tests one worker of a parallel run gets together: a file, or the scenarios of a library."""
+    scenario = re.search(r"integrations/scenarios/test_scenario_\w+\.py::\w+\[(\w+)", nodeid)
+    return f"scenarios of {scenario[1]}" if scenario else nodeid.partition("::")[0]
 
 
 def _ports() -> Iterator[int]:

@@ -84,6 +84,20 @@ def test_a_parallel_run_begins_with_the_files_that_take_longest(tmp_path):
     assert begun[: len(longest)] == longest
 
 
+def test_a_worker_has_all_scenarios_of_a_library_and_else_whole_files(tmp_path):
+    scenarios = tmp_path / "integrations" / "scenarios"
+    scenarios.mkdir(parents=True)
+    text = "import pytest\n@pytest.mark.parametrize('library', ['celery-fork', 'rq'])\ndef test_{}(library): pass\n"
+    for n in range(3):
+        (scenarios / f"test_scenario_{n}.py").write_text(text.format(n))
+    done = run(tmp_path, "-v", *PARALLEL, "-n", "3")
+    ran = re.findall(r"\[(gw\d)\] .* PASSED \S*(?:\[(celery|rq)|(test_them))", done.stdout)
+    assert len(ran) == 7
+    workers = [{worker for worker, *what in ran if name in what} for name in ("celery", "rq", "test_them")]
+    assert [len(found) for found in workers] == [1, 1, 1]
+    assert len(set.union(*workers)) == 3
+
+
 @pytest.mark.parametrize("worker", [0, 1, 2])
 def test_workers_of_a_parallel_run_have_no_port_in_common(worker):
     script = "import parts; print(*(parts.free_port() for _ in range(200)))"
