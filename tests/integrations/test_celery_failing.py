@@ -40,15 +40,6 @@ def test_a_broker_that_is_down(celery, producer, retry):
 
 
 @pytest.mark.redis
-def test_arguments_that_cannot_be_serialised(celery, producer):
-    story = celery.story()
-    answer = producer.run("failing", args="unserialisable")
-    (span,) = sent(story)
-    assert answer == {"raised": "kombu.exceptions.EncodeError", "current_unchanged": True}
-    assert (span.status, span["error.type"]) == ("ERROR", "EncodeError")
-
-
-@pytest.mark.redis
 def test_a_result_backend_that_is_down_fails_before_there_is_a_message(celery, producer):
     story = celery.story()
     answer = producer.run("failing_backend", task_id="known-before")
@@ -78,16 +69,6 @@ def test_a_group_that_breaks_in_the_middle(celery, producer):
     assert story.tree() == "\n".join(
         ["dispatch group ERROR", f"  dispatch {A}.add", f"  dispatch {A}.add ERROR EncodeError"]
     )
-
-
-@pytest.mark.redis
-def test_a_failed_publish_is_not_the_parent_of_the_next(celery, producer):
-    story = celery.story()
-    producer.run("failing", args="unserialisable")
-    producer.run("send", name="add", args=[1])
-    first, second = sent(story, 2)
-    assert first.trace != second.trace
-    assert second.parent == ""
 
 
 @pytest.mark.redis

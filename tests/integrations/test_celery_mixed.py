@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import parts
 import pytest
 from truth import verify
 
@@ -63,33 +62,6 @@ def test_a_job_of_a_plain_producer_has_a_row_and_no_times_that_nobody_knows(cele
 
 
 @pytest.mark.redis
-def test_the_retries_of_such_a_job_stay_together(celery, plain, worker):
-    story = celery.story()
-    plain.run("send", name="retry_twice")
-    story.wait(executed=3)
-    first, second, third = story.executions
-    assert [s["otjobs.job.attempt"] for s in story.executions] == [1, 2, 3]
-    # Its key time is its first start, which the retries repeat
-    assert {s["otjobs.job.first_started_at"] for s in (second, third)} == {first.start}
-    assert "otjobs.job.first_started_at" not in first.attributes
-    assert second["otjobs.job.published_at"] > first.start
-    assert len({s.trace for s in story.executions}) == 1
-    assert second.links[-1] == (first.trace, first.id)
-    assert third.links[-1] == (second.trace, second.id)
-
-
-@pytest.mark.redis
-def test_a_plain_worker_runs_jobs_of_a_traced_producer(celery, producer, plain_worker):
-    story = celery.story()
-    producer.run("send", name="retry_twice", queue="plain", kwargs={"countdown": 0.1})
-    parts.wait_until(
-        lambda: sum(e["what"] == "ended" for e in story.log) == 3, seconds=15, what="three attempts on the plain worker"
-    )
-    assert tree(story) == ["dispatch retry_twice"]
-    assert [e["error"] for e in story.log if e["what"] == "ended"] == ["Retry", "Retry", ""]
-
-
-@pytest.mark.redis
 def test_a_retry_by_a_plain_worker_carries_an_older_attempts_times(celery, producer, plain_worker, worker):
     """It copies our header into the message of the next attempt, which a traced worker takes."""
     story = celery.story()
@@ -104,20 +76,6 @@ def test_a_retry_by_a_plain_worker_carries_an_older_attempts_times(celery, produ
     assert run["otjobs.job.due_at"] > started
     assert run.parent == story.dispatches[0].id
     assert (run["messaging.destination.name"], run["otjobs.job.queue"]) == ("main", "plain")
-
-
-@pytest.mark.redis
-def test_the_children_of_a_job_on_a_plain_worker_are_jobs_of_an_unknown_producer(
-    celery, producer, plain_worker, worker
-):
-    story = celery.story()
-    producer.run("send", name="parent", args=[1], queue="plain")
-    story.wait(executed=1)
-    assert tree(story) == ["dispatch parent", "execute add #1 success"]
-    child = story.executions[0]
-    # No parent is named that the child's own workflow would wait for in vain
-    assert "otjobs.job.parent.id" not in child.attributes
-    assert child.trace != story.dispatches[0].trace
 
 
 TRACEPARENT = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"

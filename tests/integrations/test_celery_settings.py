@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import parts
 import pytest
 from truth import verify
@@ -30,9 +28,7 @@ SEND = {"run": "send", "name": "add", "args": [1]}
 @pytest.mark.parametrize(
     ("spans", "trigger"),
     [
-        ([], ("manual", "")),
-        # The route, known at the start, later, or only from an inner span
-        ([["GET /orders/{id}", "SERVER", {"http.route": "/orders/{id}"}, {}]], ("request", "/orders/{id}")),
+        # The route, known later or only from an inner span
         ([["GET", "SERVER", {}, {"http.route": "/late"}], ["view", "INTERNAL", {}, {}]], ("request", "/late")),
         ([["GET", "SERVER", {}, {}], ["view", "INTERNAL", {"http.route": "/inner"}, {}]], ("request", "/inner")),
         (
@@ -68,32 +64,6 @@ def test_the_first_request_of_a_process_is_followed_too(celery, worker):
     story.wait(executed=1)
     fresh.stop()
     assert story.dispatches[0]["otjobs.trigger.name"] == "/first"
-
-
-@pytest.mark.redis
-def test_labels_are_inherited(celery, worker, producer):
-    story = celery.story()
-    producer.run("with_labels", values={"feature": "x"}, do={"run": "send", "name": "tower", "args": [3]})
-    story.wait(executed=3)
-    verify(story)
-    spans = [s for s in story.spans if s.operation]
-    assert [s["otjobs.label.feature"] for s in spans] == ["x"] * 6
-
-
-@pytest.mark.redis
-def test_baggage_travels_and_named_keys_become_labels(celery, worker, producer):
-    story = celery.story()
-    producer.run(
-        "with_baggage",
-        values={"tenant": "acme", "secret": "s"},
-        do={"run": "send", "name": "tells_baggage", "args": [2]},
-    )
-    story.wait(executed=3)
-    verify(story)
-    assert [s["otjobs.label.tenant"] for s in story.spans if s.operation] == ["acme"] * 5
-    assert not [s for s in story.spans if "otjobs.label.secret" in s.attributes]
-    # In the job, in its retry, and in its child
-    assert [e["baggage"] for e in story.log if e["what"] == "baggage"] == [{"tenant": "acme", "secret": "s"}] * 3
 
 
 @pytest.mark.redis
@@ -155,93 +125,6 @@ def test_a_worker_that_always_samples_reports_the_jobs_of_unsampled_requests(cel
 
 
 @pytest.mark.redis
-def test_link_mode_gives_each_attempt_a_trace_of_its_own(celery):
-    env = {"OTEL_PYTHON_OTJOBS_PROPAGATION": "link"}
-    worker = celery.worker("linked", queues="linked", concurrency=1, APP_CONF='{"task_default_queue": "linked"}', **env)
-    producer = celery.producer("linked-producer", APP_CONF='{"task_default_queue": "linked"}', **env)
-    try:
-        story = celery.story()
-        producer.run(
-            "inside",
-            spans=[["GET /x", "SERVER", {"http.route": "/x"}, {}]],
-            do={"run": "send", "name": "retry_then_children"},
-        )
-        story.wait(executed=4, dispatched=3)
-        request = next(s for s in story.spans if not s.operation)
-        root, *children = story.dispatches
-        assert root.trace == request.trace  # the dispatch stays in the caller's trace
-        assert "otjobs.workflow.id" not in root.attributes
-        attempts = [s for s in story.executions if s.job == root.job]
-        assert len({s.trace for s in story.executions} | {request.trace}) == 5
-        assert {s.parent for s in story.executions} == {""}
-        assert {s["otjobs.workflow.id"] for s in story.executions} == {request.trace}
-        assert [s.links[0] for s in attempts] == [(root.trace, root.id)] * 2
-        assert attempts[1].links[1] == (attempts[0].trace, attempts[0].id)
-        for child, attempt in zip(children, attempts, strict=True):
-            assert (child.trace, child.parent) == (attempt.trace, attempt.id)
-            assert child["otjobs.workflow.id"] == request.trace
-            assert (child["otjobs.job.parent.id"], child["otjobs.job.parent.attempt"]) == (
-                root.job,
-                attempt["otjobs.job.attempt"],
-            )
-            run = next(s for s in story.executions if s.job == child.job)
-            assert run.links[0] == (child.trace, child.id)
-            assert run["otjobs.workflow.type"] == f"{A}.retry_then_children"
-        # A chord keeps its workflow, too
-        story = celery.story()
-        producer.run("apply_canvas", kind="chord")
-        story.wait(executed=3, dispatched=3)
-        (around,) = [s for s in story.spans if not s.operation]
-        assert {s.get("otjobs.workflow.id", s.trace) for s in story.spans} == {around.trace}
-    finally:
-        worker.stop()
-        producer.stop()
-
-
-@pytest.mark.redis
-def test_excluded_types_are_left_out_and_their_children_keep_their_place(celery):
-    conf = json.dumps({"task_default_queue": "excluding"})
-    env = {"OTEL_PYTHON_OTJOBS_EXCLUDED_TYPES": f"celery.*,{A}.tower_of", "APP_CONF": conf}
-    worker = celery.worker("excluding", queues="excluding", concurrency=1, **env)
-    producer = celery.producer("excluding-producer", **env)
-    try:
-        # Given a job, an excluded one below it (and one more below that), and a job at the bottom
-        story = celery.story()
-        producer.run("with_labels", values={"tenant": "a"}, do={"run": "send", "name": "sandwich", "args": [2]})
-        story.wait(executed=2)
-        assert story.tree().replace(f"{A}.", "").splitlines() == [
-            "dispatch sandwich",
-            "  execute sandwich #1 success",
-            "    dispatch add",
-            "      execute add #1 success",
-        ]
-        top, bottom = story.dispatches
-        assert bottom["otjobs.job.parent.id"] == top.job
-        began_at = top["otjobs.job.enqueued_at"]
-        assert (bottom["otjobs.workflow.type"], bottom["otjobs.workflow.started_at"]) == (f"{A}.sandwich", began_at)
-        assert bottom["otjobs.label.tenant"] == "a"
-        assert story.executions[0]["otjobs.job.dispatched"] == 0
-
-        # An excluded root hands on its trigger and trace
-        story = celery.story()
-        producer.run(
-            "inside",
-            spans=[["GET /x", "SERVER", {"http.route": "/x"}, {}]],
-            do={"run": "send", "name": "tower_of", "args": [2]},
-        )
-        producer.run("send", name="map_then", args=[])
-        story.wait(executed=2)
-        add = next(s for s in story.dispatches if s["otjobs.job.type"] == f"{A}.add")
-        server = next(s for s in story.spans if not s.operation)
-        assert add.trace == server.trace
-        assert (add["otjobs.trigger"], add["otjobs.trigger.name"]) == ("request", "/x")
-        assert "otjobs.job.parent.id" not in add.attributes
-    finally:
-        worker.stop()
-        producer.stop()
-
-
-@pytest.mark.redis
 def test_an_excluded_poller_leaves_the_chord_whole(celery, receiver, redis_url, tmp_path):
     from celery_harness import CeleryHarness
 
@@ -266,30 +149,3 @@ def test_an_excluded_poller_leaves_the_chord_whole(celery, receiver, redis_url, 
         assert {s.get("otjobs.workflow.roots") for s in story.dispatches} == {2, None}
     finally:
         harness.stop()
-
-
-@pytest.mark.redis
-def test_beat_is_the_trigger_of_its_jobs(celery, worker):
-    beat = celery.beat(
-        "beat",
-        APP_CONF='{"beat_schedule": {"every second": {"task": "conformance_app.parent", "schedule": 1.0, "args": [1]}}}',
-    )
-    story = celery.story()
-    try:
-        story.wait(executed=2, seconds=20, quiet=0.1)
-    finally:
-        beat.stop()
-    roots = [s for s in story.dispatches if s["otjobs.job.type"] == f"{A}.parent"]
-    assert {(s["otjobs.trigger"], s["otjobs.trigger.name"], s.parent) for s in roots} == {
-        ("schedule", "every second", "")
-    }
-    assert {s.resource["service.name"] for s in roots} == {"beat"}
-    assert len({s.trace for s in roots}) == len(roots)
-    child = next(s for s in story.dispatches if s["otjobs.job.type"] == f"{A}.add")
-    assert "otjobs.trigger" not in child.attributes
-    run = next(s for s in story.executions if s["otjobs.job.type"] == f"{A}.parent")
-    assert (run["otjobs.trigger"], run["otjobs.trigger.name"], run["otjobs.job.producer"]) == (
-        "schedule",
-        "every second",
-        "beat",
-    )

@@ -130,10 +130,10 @@ def tower(height):
             send("tower", height - 1)
 
 
-def fail_at_first_after_a_child():
+def fail_at_first_after_a_child(queue):
     """Every attempt dispatches a job; the first one fails."""
     with running() as job:
-        send("add", 1)
+        send("add", 1, queue=queue)
         if attempts(job) == 1:
             raise Broken("again")
 

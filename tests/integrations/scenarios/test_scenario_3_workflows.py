@@ -41,7 +41,7 @@ def test_a_job_that_is_sent_twice_counts_once(library):
 def test_the_attempt_that_sent_a_job_is_its_parent(library):
     """A job names the attempt that sent it"""
     story = library.story()
-    library.producer.send("fail_at_first_after_a_child", retries=1)
+    library.producer.send("fail_at_first_after_a_child", "side", retries=1)
     story.wait(executed=4)
     verify(story, library)
     assert tree(story) == [

@@ -93,17 +93,27 @@ def test_an_excluded_type_is_left_out(library):
     assert bottom["otjobs.workflow.started_at"] == top["otjobs.job.enqueued_at"]
     assert story.executions[0]["otjobs.job.dispatched"] == 0
 
+    # An excluded root hands on its trigger and trace
+    story = library.story()
+    spans = [["GET /x", "SERVER", {"http.route": "/x"}]]
+    library.producer.run("inside", spans=spans, do={"run": "send", "job": "hidden", "args": [1]})
+    story.wait(executed=1)
+    assert tree(story) == ["GET /x", "  dispatch add", "    execute add #1 success"]
+    [root] = story.dispatches
+    assert (root["otjobs.trigger"], root["otjobs.trigger.name"]) == ("request", "/x")
+    assert "otjobs.job.parent.id" not in root.attributes
+
 
 def test_link_mode(library):
     """In link mode each attempt has a trace of its own, linked to the dispatch and to the attempt before"""
     settings = {"OTEL_PYTHON_OTJOBS_PROPAGATION": "link"}
-    worker = library.start_worker("linked", queues=["linked", "main"], **settings)
+    worker = library.start_worker("linked", queues=["linked"], **settings)
     producer = library.start_producer("linked-producer", **settings)
     story = library.story()
     producer.run(
         "inside",
         spans=[["GET /x", "SERVER", {"http.route": "/x"}]],
-        do={"run": "send", "job": "fail_at_first_after_a_child", "queue": "linked", "retries": 1},
+        do={"run": "send", "job": "fail_at_first_after_a_child", "args": ["linked"], "queue": "linked", "retries": 1},
     )
     story.wait(executed=4, dispatched=3)
     worker.stop()
@@ -113,9 +123,9 @@ def test_link_mode(library):
     assert (root.trace, root.parent) == (request.trace, request.id)
     assert "otjobs.workflow.id" not in root.attributes
     attempts = [span for span in story.executions if span.job == root.job]
-    assert [span.parent for span in attempts] == ["", ""]
-    assert len({span.trace for span in attempts} | {request.trace}) == 3
-    assert {span["otjobs.workflow.id"] for span in attempts} == {request.trace}
+    assert [span.parent for span in story.executions] == [""] * 4
+    assert len({span.trace for span in story.executions} | {request.trace}) == 5
+    assert {span["otjobs.workflow.id"] for span in story.executions} == {request.trace}
     assert [span.links[0] for span in attempts] == [(root.trace, root.id)] * 2
     assert attempts[1].links[1] == (attempts[0].trace, attempts[0].id)
     for child, attempt in zip(children, attempts, strict=True):
@@ -123,5 +133,4 @@ def test_link_mode(library):
         assert child["otjobs.workflow.id"] == request.trace
         [run] = [span for span in story.executions if span.job == child.job]
         assert run.links[0] == (child.trace, child.id)
-        assert run["otjobs.workflow.id"] == request.trace
         assert run["otjobs.workflow.type"] == "application.jobs.fail_at_first_after_a_child"
