@@ -27,8 +27,9 @@ UNIT = Suite(
         "t/unit/app/test_app.py",
     ),
     # Celery's tests want no thread to be left over, and the one that sends beacons stays.
-    environment={"OTEL_PYTHON_OTJOBS_BEACON_AFTER": "0"},
-    options=("--timeout=120",),
+    # Some start a worker, which is not done as root unless it is said.
+    environment={"OTEL_PYTHON_OTJOBS_BEACON_AFTER": "0", "C_FORCE_ROOT": "1"},
+    options=("-p", "celery.contrib.pytest", "--timeout=120"),
 )
 CANVAS = Suite(
     name="celery-canvas",
