@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,6 @@ from otjobs.sdk import lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_log = logging.getLogger("otjobs")
 
 
 def child_started(**_: Any) -> None:
