@@ -15,13 +15,12 @@ from opentelemetry import trace
 
 from otjobs import attributes as a
 from otjobs import beacon, clock, given, times
-from otjobs.attempt import start_execute
+from otjobs.attempt import describe_end, start_execute
 from otjobs.faults import guard, note
 from otjobs.next_attempt import next_carrier
 from otjobs.span_attributes import set_attributes
-from otjobs.span_errors import error_of, is_cancellation, record_error
+from otjobs.span_errors import error_of, is_cancellation
 from otjobs.surroundings import dispatcher_in, with_dispatcher
-from otjobs.texts import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -295,26 +294,23 @@ class Execution:
         if self.error is not None:
             error, reason = error_of(self.error)
         error_type = self.error_type or given.text(error_type, "error_type") or reason
-        late: dict[str, Any] = {a.OUTCOME: outcome}
-        if self.observed:
-            late[a.OBSERVED] = True  # and what it dispatched is unknown
-        else:
-            late[a.DISPATCHED] = len(self._children)
-        if self.dead_letter:
-            late[a.DEAD_LETTER] = True
-        if error_type and outcome != "success":
-            late[a.ERROR_TYPE] = bounded(error_type)
-        if self._thread and self._thread == threading.get_ident():
-            late[a.CPU_SECONDS] = time.thread_time() - self._cpu_start
+        on_its_thread = self._thread and self._thread == threading.get_ident()
         if outcome != "retry" or self._published_later:
             self.retry_ready_at = None
         elif self.retry_ready_at is None:
             self.retry_ready_at = end  # the message goes back to the queue as it is
-        if self.retry_ready_at is not None:
-            late[a.RETRY_READY_AT] = self.retry_ready_at
-        set_attributes(self.span, late)
-        if outcome in ("failure", "lost", "rejected") or (outcome == "retry" and error is not None):
-            record_error(self.span, error_type, error, expected=expected or outcome == "retry")
+        describe_end(
+            self.span,
+            outcome,
+            error=error,
+            error_type=error_type,
+            expected=expected,
+            dead_letter=self.dead_letter,
+            observed=self.observed,
+            dispatched=None if self.observed else len(self._children),
+            retry_ready_at=self.retry_ready_at,
+            cpu_seconds=time.thread_time() - self._cpu_start if on_its_thread else None,
+        )
 
     def abandon(self) -> None:
         """Leave the end of the attempt to another process, which reports it as observed: this span is never sent."""
