@@ -48,3 +48,24 @@ def test_every_file_and_folder_that_the_architecture_names_exists():
     assert len(named) > 30
     places = (ROOT, ROOT / "otjobs", ROOT / "otjobs/backend")
     assert {name for name in named if not any(any(place.glob(name)) for place in places)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_of_ours_that_a_page_names_exists(page):
+    named = set(
+        re.findall(r"`((?:otjobs|tests|bench|tools|docs|collector|grafana|deploy)/[\w./*-]+)`", page.read_text())
+    )
+    assert {name for name in named if "NAME" not in name and not any(ROOT.glob(name.rstrip("/")))} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_test_that_a_page_names_exists(page):
+    named = set(re.findall(r"`((?:[\w/]+/)?test_\w+(?:\.py)?)`", page.read_text()))
+    files = {name for name in named if name.endswith(".py")}
+    assert {name for name in files if not any((ROOT / "tests").rglob(name)) and not (ROOT / name).exists()} == set()
+    known = {
+        found
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for found in re.findall(r"def (test_\w+)\(", path.read_text())
+    }
+    assert {name for name in named - files if not any(test.startswith(name) for test in known)} == set()
