@@ -222,7 +222,7 @@ def _read(data: dict[Any, Any], out: Carrier) -> None:
     if "previous" in data:
         out.previous = _span_context(data, "previous", None)
     if out.dispatch is not None:
-        out.context = trace.set_span_in_context(trace.NonRecordingSpan(out.dispatch), out.context)
+        out.context = propagation.with_span(trace.NonRecordingSpan(out.dispatch), out.context)
     if isinstance(data.get("links"), str):
         links = out.fields["links"] = parse_links(data["links"], out.dispatch)
         if not links:
@@ -267,7 +267,7 @@ def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
         attempt += 1
         fields["published_at"] = None
     for key, value in defaults.items():
-        if value is not None and value != "":
+        if value or (value is not None and value != ""):
             fields[key] = value
     # A job's type and first queue are those of its first publication.
     fields["job_type"] = carrier.job_type or fields.get("job_type") or "unknown"

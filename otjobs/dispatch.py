@@ -12,6 +12,7 @@ from otjobs import attributes as a
 from otjobs import clock, given
 from otjobs.carrier import encode
 from otjobs.faults import guard, note
+from otjobs.propagation import with_span
 from otjobs.span_attributes import attributes_of, set_attributes
 from otjobs.span_errors import error_of, record_error
 from otjobs.surroundings import composite_in, dispatcher_in, inherit, trace_of
@@ -98,7 +99,7 @@ class Dispatch:
         own = self.span.get_span_context()
         if job.workflow_id and own.is_valid and job.workflow_id == f"{own.trace_id:032x}":
             job.workflow_id = ""  # derived by every reader
-        self._context = trace.set_span_in_context(self.span, parent_context)
+        self._context = with_span(self.span, parent_context)
         self.carrier = encode(job, own, parent_context, identity=self._identity)
 
     @property

@@ -20,7 +20,7 @@ from otjobs.faults import guard, note
 from otjobs.next_attempt import next_carrier
 from otjobs.span_attributes import set_attributes
 from otjobs.span_errors import error_of, is_cancellation
-from otjobs.surroundings import dispatcher_in, with_dispatcher
+from otjobs.surroundings import as_dispatcher, dispatcher_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,8 +133,7 @@ class Execution:
     def activate(self) -> None:
         """Make the span current, with the job's baggage, and let beacons be sent."""
         try:
-            context = with_dispatcher(trace.set_span_in_context(self.span, self.context), self)
-            self._token = otel_context.attach(context)
+            self._token = otel_context.attach(as_dispatcher(self, self.span, self.context))
             if self.span.is_recording() and not self.observed:
                 beacon.watch(self)
         except Exception as error:
@@ -290,7 +289,9 @@ class Execution:
         self, outcome: str, error: BaseException | None, error_type: str, expected: bool, end: int
     ) -> None:
         error, reason = error_of(error)
-        outcome = self.outcome or given.outcome(outcome or ("failure" if reason else "success"))
+        outcome = self.outcome or outcome or ("failure" if reason else "success")
+        if outcome not in a.OUTCOMES:
+            outcome = given.outcome(outcome)
         if self.error is not None:
             error, reason = error_of(self.error)
         error_type = self.error_type or given.text(error_type, "error_type") or reason

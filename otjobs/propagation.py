@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import baggage, propagate
+from opentelemetry import baggage, propagate, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -19,8 +20,8 @@ from otjobs.texts import mended, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from opentelemetry.context import Context
     from opentelemetry.propagators.textmap import TextMapPropagator
+    from opentelemetry.trace import Span
 
 MAX_BAGGAGE: Final = 8192
 MAX_OTHERS: Final = 4096
@@ -30,6 +31,15 @@ _baggage: Final = W3CBaggagePropagator()
 _known: Any = None
 _has_baggage = True
 _others: tuple[TextMapPropagator, ...] = ()
+
+
+_SPAN: Final = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
+"""The key of the current span in a context."""
+
+
+def with_span(span: Span, context: Context, **more: object) -> Context:
+    """Return the context with this span as the current one, and with more values by key."""
+    return Context({**context, **more, _SPAN: span})
 
 
 def _flat(propagator: Any) -> Iterator[Any]:

@@ -11,9 +11,11 @@ from otjobs import given, triggers
 from otjobs.config import settings
 from otjobs.job import Parent
 from otjobs.job_labels import labels_in
+from otjobs.propagation import with_span
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+    from opentelemetry.trace import Span
 
     from otjobs.job import Job
 
@@ -64,6 +66,11 @@ class Composite:
 def with_dispatcher(context: Context, dispatcher: Dispatcher | None) -> Context:
     """Return the context in which this one dispatches."""
     return otel_context.set_value(_DISPATCHER, dispatcher, context)
+
+
+def as_dispatcher(dispatcher: Dispatcher, span: Span, context: Context) -> Context:
+    """Return the context in which this one dispatches, and this span is current."""
+    return with_span(span, context, **{_DISPATCHER: dispatcher})
 
 
 def dispatcher_in(context: Context) -> Dispatcher | None:

@@ -53,7 +53,7 @@ def provider() -> TracerProvider:
 def tracer() -> Tracer:
     """Return the tracer, made once per provider."""
     global _tracer, _tracer_of, _service, _path, _active  # noqa: PLW0603
-    current = provider()
+    current = trace.get_tracer_provider() if _override is None else _override
     if _tracer is not None and _tracer_of is current:
         return _tracer
     made: Tracer = trace.NoOpTracer()

@@ -45,11 +45,14 @@ def put(fields: MutableMapping[str, Any], carrier: dict[str, str], *, name: str 
         name: the carrier's field.
     """
     old, passed = fields.pop(CARRIER, None), fields.pop(UNTRACED, None)
+    fields[name] = carrier
+    beside = beside_carrier()
+    if fields.keys().isdisjoint(beside):  # as most messages: the user gave nothing
+        fields.update({key: carrier[key] for key in beside if key in carrier})
+        return
     before = old or passed
     if not isinstance(before, dict):
         before = {}
-    fields[name] = carrier
-    beside = beside_carrier()
     given = {key for key in beside if key in fields and fields[key] != before.get(key)}
     if "traceparent" in given:
         given.add("tracestate")  # ours would not belong to it

@@ -12,7 +12,7 @@ from otjobs import clock
 from otjobs.config import settings
 from otjobs.dispatch import Dispatch
 from otjobs.execution import running_here
-from otjobs.faults import guard
+from otjobs.faults import guard, note
 from otjobs.integrations._message import UNTRACED, given_context, put
 from otjobs.tracing import active
 from otjobs.untraced import untraced_carrier
@@ -124,11 +124,13 @@ class Publication:
 
     def end(self, error: BaseException | None = None) -> None:
         """End the publication; with an error it failed, and there is no job."""
-        with guard("a publication could not be ended"):
+        try:
             if self.dispatch is not None:
                 self.dispatch.end(error)
             elif self.retried is not None and error is None:
                 self.retried.set_outcome("retry")
+        except Exception as fault:
+            note("a publication could not be ended", fault)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from opentelemetry import context as otel_context
 
 from otjobs import threads
 from otjobs.execution import Execution, running_here
-from otjobs.faults import guard
+from otjobs.faults import guard, note
 from otjobs.sdk import lifecycle
 from otjobs.span_errors import is_cancellation
 
@@ -42,7 +42,7 @@ class running:  # noqa: N801  (used like a statement: `with running(...):`)
 
     def begin(self) -> None:
         """Start the execute span and make it current."""
-        with guard("an execution could not be traced"):
+        try:
             message = self._read()
             if message.excluded:
                 context = message.untraced_context()
@@ -51,6 +51,8 @@ class running:  # noqa: N801  (used like a statement: `with running(...):`)
             carrier, job = message.attempt()
             self.execution = Execution(job, carrier, cpu=self._cpu and has_own_thread())
             self.execution.activate()
+        except Exception as error:
+            note("an execution could not be traced", error)
 
     def leave(self) -> None:
         """Give the context back that was current before an untraced job."""

@@ -105,6 +105,25 @@ class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hid
         if self._end_time is None:
             self._attributes._dict.update(attributes)  # type: ignore[union-attr]  # noqa: SLF001
 
+    def _readable_span(self) -> sdk.ReadableSpan:
+        readable = sdk.ReadableSpan.__new__(sdk.ReadableSpan)
+        readable.__dict__ = {
+            "_name": self._name,
+            "_context": self._context,
+            "_kind": self._kind,
+            "_instrumentation_info": self._instrumentation_info,
+            "_instrumentation_scope": self._instrumentation_scope,
+            "_parent": self._parent,
+            "_start_time": self._start_time,
+            "_end_time": self._end_time,
+            "_attributes": self._attributes,
+            "_events": self._events,
+            "_links": self._links,
+            "_resource": self._resource,
+            "_status": self._status,
+        }
+        return readable
+
     def _add_event(self, event: Any) -> None:
         with self._lock:
             if not self._events:

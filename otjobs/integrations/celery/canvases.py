@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -130,9 +131,7 @@ def header_runs(request: Any, execution: Execution) -> None:
 
 def body_of(job_id: str) -> tuple[str, tuple[SpanContext, ...]]:
     """Return the group id and known headers of the chord whose body the running job publishes, ('', ()) otherwise."""
-    from celery._state import get_current_task
-
-    task = get_current_task()
+    task = sys.modules["celery._state"].get_current_task()
     request = None if task is None else task.request
     if request is None or request.called_directly:
         return "", ()

@@ -90,7 +90,7 @@ def postrun(task_id: str = "", task: Any = None, retval: Any = None, state: str 
             ending = endings.of_run(task, run, state, error, flying)
         if ending is None or len(running.executions) > 1:
             return
-        if state == "SUCCESS" and ending == endings.SUCCESS:
+        if state == "SUCCESS" and (ending is endings.SUCCESS or ending == endings.SUCCESS):
             reports.say_nothing()
             return
         stops = ending.final and (state != "SUCCESS" or flying is not None)
@@ -127,9 +127,11 @@ def _end(
     ending = endings.of_run(task, run, state, error, flying)
     if ending.outcome == "retry" and not run.republished and task.request.is_eager:
         eager.retry_follows(execution)
-    if ending == endings.SUCCESS:
+    if ending is endings.SUCCESS or ending == endings.SUCCESS:
         execution.dead_letter = False
         execution.end("success")  # unless the task itself has said otherwise
+        if not execution.outcome:
+            return endings.SUCCESS
         return endings.Ending(execution.outcome or "success", execution.error_type)
     execution.set_outcome(
         ending.outcome, error=ending.error, error_type=ending.error_type, dead_letter=ending.dead_letter

@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 
 from otjobs import clock
 from otjobs.execution import Execution
-from otjobs.faults import guard
+from otjobs.faults import guard, note
 from otjobs.integrations.celery import endings, replace
 from otjobs.integrations.celery.message import RECEIVED, WAITING, message_of
 
@@ -48,8 +48,10 @@ _current: ContextVar[_End | None] = ContextVar("otjobs-celery-end", default=None
 
 def received(request: Any = None, **_: Any) -> None:
     """Note when the main process took the message, for the process that runs it (signal `task_received`)."""
-    with guard("a reception could not be noted"):
+    try:
         request.request_dict[RECEIVED] = clock.now()
+    except Exception as error:
+        note("a reception could not be noted", error)
 
 
 def on_failure(wrapped: Callable[..., Any], request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

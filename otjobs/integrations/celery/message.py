@@ -55,9 +55,9 @@ def message_of(
 
 def header(request: Any, name: str) -> Any:
     """Return a message header of a task request, in a child (`Context`) or in the main process (`Request`)."""
-    found = request.__dict__.get(name)
-    if found is not None:
-        return found
+    own = request.__dict__
+    if name in own:  # in a child, that is every header
+        return own[name]
     for source in ("headers", "request_dict"):
         value = getattr(request, source, None)
         if isinstance(value, dict) and value.get(name) is not None:
@@ -83,6 +83,8 @@ def max_attempts(task: Any) -> int | None:
 
 def attempts(retries: Any) -> int | None:
     """Return how many attempts that many retries allow, None for no limit."""
+    if type(retries) is int and 0 <= retries < counted.MOST:
+        return retries + 1
     if isinstance(retries, float) and math.isinf(retries):
         return None
     found = counted.count(retries, "max_retries", least=0)

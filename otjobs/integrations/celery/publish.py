@@ -6,10 +6,11 @@ A publication is handed out by `before_task_publish`, where Celery has made the 
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
-from otjobs.faults import guard
+from otjobs.faults import guard, note
 from otjobs.integrations import _base as base
 from otjobs.integrations.celery import canvases, replace
 from otjobs.integrations.celery.message import RECEIVED, SYSTEM, max_attempts, registered, timestamp
@@ -44,12 +45,10 @@ _sending: ContextVar[_Sending | None] = ContextVar("otjobs-celery-sending", defa
 
 def send_task(wrapped: Callable[..., Any], app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Trace one publication (wrapper of `Celery.send_task`)."""
-    from celery.utils import uuid
-
     state = _Sending(app)
     token = _sending.set(state)
     if len(args) <= _TASK_ID_POSITION and not kwargs.get("task_id"):
-        kwargs["task_id"] = uuid()  # as Celery would, but known also where it fails early
+        kwargs["task_id"] = sys.modules["celery.utils"].uuid()  # as Celery would, but known also where it fails early
     try:
         result = wrapped(*args, **kwargs)
     except BaseException as error:
@@ -70,10 +69,12 @@ def routed(wrapped: Callable[..., Any], router: Any, args: tuple[Any, ...], kwar
     Delayed messages of quorum queues have another exchange and routing key than this.
     """
     route = wrapped(*args, **kwargs)
-    with guard("the queue of a job is unknown"):
+    try:
         state = _sending.get()
         if state is not None:
             state.queue = routed_queue(router.app, route)
+    except Exception as error:
+        note("the queue of a job is unknown", error)
     return route
 
 
@@ -97,8 +98,10 @@ def leaves(wrapped: Callable[..., Any], producer: Any, args: tuple[Any, ...], kw
         if getattr(entity, "can_cache_declaration", False) and not _is_declared(entity, channel):
             retry, policy = args[_RETRY_POSITION:] if len(args) == _RETRY_POSITION + 2 else (False, None)
             producer.maybe_declare(entity, retry=retry, **(policy or {}))
-    with guard("the time of a publication could not be noted"):
+    try:
         state.leaves()
+    except Exception as error:
+        note("the time of a publication could not be noted", error)
     return wrapped(*args, **kwargs)
 
 
@@ -126,7 +129,7 @@ def _failed_early(state: _Sending, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 def before_publish(sender: Any = None, headers: Any = None, body: Any = None, **message: Any) -> None:
     """Put the carrier into a message that is about to be published (signal `before_task_publish`)."""
-    with guard("a publication could not be traced"):
+    try:
         # Protocol 1 has its fields in the body, and room for headers all the same.
         fields = headers if "id" in headers else body
         if not isinstance(headers, dict) or not isinstance(fields, dict) or "id" not in fields or not active():
@@ -136,7 +139,8 @@ def before_publish(sender: Any = None, headers: Any = None, body: Any = None, **
         state = sending or _Sending()
         state.headers = headers
         headers.pop(RECEIVED, None)
-        due_at = timestamp(fields.get("eta"), state.app)
+        eta, expires = fields.get("eta"), fields.get("expires")
+        due_at = None if eta is None else timestamp(eta, state.app)
         waiting = replace.pass_on(headers, name, body)
         group_id, links = canvases.body_of(job_id)
         job = Job(
@@ -145,7 +149,7 @@ def before_publish(sender: Any = None, headers: Any = None, body: Any = None, **
             job_id=job_id,
             queue=state.queue or published_queue(state.app, message),
             due_at=due_at,
-            expires_at=timestamp(fields.get("expires"), state.app),
+            expires_at=None if expires is None else timestamp(expires, state.app),
             max_attempts=max_attempts(registered(state.app, name)),
             group_id=str(fields.get("group") or group_id),
             links=links,
@@ -155,6 +159,8 @@ def before_publish(sender: Any = None, headers: Any = None, body: Any = None, **
         state.carry(headers, job, following=following, current=state is sending)
         if state is not sending:  # published past `send_task`
             state.end()
+    except Exception as error:
+        note("a publication could not be traced", error)
 
 
 def beat_apply_async(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

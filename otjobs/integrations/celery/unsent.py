@@ -10,7 +10,6 @@ import functools
 import os
 import time
 from collections import deque
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
@@ -19,17 +18,17 @@ from wrapt import wrap_function_wrapper
 
 from otjobs import clock
 from otjobs.elsewhere import ended_elsewhere
-from otjobs.faults import guard
+from otjobs.faults import guard, note
 from otjobs.integrations._base import CARRIER, beside_carrier
 from otjobs.integrations.celery import endings, replace, reports
 from otjobs.integrations.celery.message import RECEIVED, WAITING, message_of
 from otjobs.sdk import lifecycle
-from otjobs.surroundings import with_dispatcher
+from otjobs.surroundings import as_dispatcher
 from otjobs.traceparent import parse_traceparent
 from otjobs.untraced import Untraced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 EXPORT_SECONDS: Final = 10.0
 """The OTLP exporters' timeout."""
@@ -67,14 +66,21 @@ def request_class(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kw
 def _on_success(wrapped: Callable[..., Any], request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Take what the process that ran the attempt says of it (wrapper of `Request.on_success`, raised or not)."""
     told = None
-    with guard("the end of a job could not be heard"):
+    try:
         name, value = ("", args[0]) if args else next(iter(kwargs.items()))
-        told, value = reports.hear(request.id, value)
-        args, kwargs = ((value, *args[1:]), kwargs) if args else ((), {**kwargs, name: value})
-        if isinstance(value, tuple) and len(value) == 3:
-            _note(request, told, *value)
-    with _speaking_for(request, told):
+        told, plain = reports.hear(request.id, value)
+        if plain is not value:
+            args, kwargs = ((plain, *args[1:]), kwargs) if args else ((), {**kwargs, name: plain})
+        if isinstance(plain, tuple) and len(plain) == 3:
+            _note(request, told, *plain)
+    except Exception as error:
+        note("the end of a job could not be heard", error)
+    token = None if told is None else _speak_for(request, told)
+    try:
         return wrapped(*args, **kwargs)
+    finally:
+        if token is not None:
+            otel_context.detach(token)
 
 
 def _note(request: Any, told: reports.Told | None, failed: object, result: Any, runtime: Any) -> None:
@@ -102,21 +108,16 @@ def _not_run(request: Any) -> None:
         replace.ended(request, "rejected", "InvalidTaskError")
 
 
-@contextmanager
-def _speaking_for(request: Any, told: reports.Told | None) -> Iterator[None]:
+def _speak_for(request: Any, told: reports.Told) -> Any:
     """Let what Celery publishes at the end of a job that another process ran be that attempt's children."""
-    token = None
     with guard("the end of a job could not be followed"):
-        span = None if told is None else parse_traceparent(told.traceparent)
-        if told is not None and span is not None:
+        span = parse_traceparent(told.traceparent)
+        if span is not None:
             carrier, job = message_of(request, request.task.name, request.id).attempt()
-            context = trace.set_span_in_context(trace.NonRecordingSpan(span), carrier.context)
-            token = otel_context.attach(with_dispatcher(context, Untraced(job, told.workflow_id)))
-    try:
-        yield
-    finally:
-        if token is not None:
-            otel_context.detach(token)
+            return otel_context.attach(
+                as_dispatcher(Untraced(job, told.workflow_id), trace.NonRecordingSpan(span), carrier.context)
+            )
+    return None
 
 
 def remember(request: Any, ending: endings.Ending, *, stops: bool = False, retry_ready_at: int | None = None) -> None:
