@@ -192,6 +192,8 @@ def _same(trial: Any, context: Context) -> bool:
     ours: Any = start_span(trial, "s", links=[_link()], **given)
     if vars(theirs).keys() != vars(ours).keys() or theirs.get_span_context() != ours.get_span_context():
         return False
+    if vars(theirs._readable_span()).keys() != vars(ours._readable_span()).keys():  # noqa: SLF001
+        return False
     if not all(hasattr(ours._attributes, name) for name in vars(theirs._attributes)):  # noqa: SLF001
         return False
     for span in (theirs, ours):

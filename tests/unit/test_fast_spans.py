@@ -168,6 +168,18 @@ def test_an_sdk_of_another_shape_makes_its_own_spans(monkeypatch):
     assert not fast_spans.usable(tracer)
 
 
+def test_an_sdk_whose_ended_spans_have_another_shape_makes_its_own_spans(monkeypatch):
+    before = fast_spans.sdk.Span._readable_span
+
+    def newer(self):
+        readable = before(self)
+        readable._new_field = 1
+        return readable
+
+    monkeypatch.setattr(fast_spans.sdk.Span, "_readable_span", newer)
+    assert not fast_spans.usable(TracerProvider().get_tracer("t"))
+
+
 def test_an_id_generator_is_asked_no_more_than_the_sdk_asks():
     class Older:
         generate_span_id = staticmethod(lambda: 1)
