@@ -191,9 +191,23 @@ def test_what_cannot_be_done_is_one_line_and_status_1(embedded_url, arguments, m
             "http://me:secret@127.0.0.1:9/otjobs",
             "no database answers at http://me:***@127.0.0.1:9/otjobs: Connection refused",
         ),
-        ("ftp://host/x", "cannot read the database address"),
-        ("http://127.0.0.1:9/a-b", "'a-b' is no database name"),
-        ("http://127.0.0.1:abc/x", "is no number"),
+        (
+            "ftp://host/x",
+            "the database address 'ftp://host/x' begins with none of http://, https:// and chdb://; write --url",
+        ),
+        ("http://127.0.0.1:9/a-b", "names the database 'a-b', and such a name has letters, digits and _"),
+        (
+            "http://127.0.0.1:abc/x",
+            "has a port that is no number from 1 to 65535; write --url or OTJOBS_URL as http(s)://",
+        ),
+        (
+            "http://127.0.0.1:99999/x",
+            "has a port that is no number from 1 to 65535; write --url or OTJOBS_URL as http(s)://",
+        ),
+        ("http://127.0.0.1:0/x", "has a port that is no number from 1 to 65535"),
+        ("http://", "the database address 'http://' names no host; write --url or OTJOBS_URL as http(s)://"),
+        ("http://[::1", "cannot be read (Invalid IPv6 URL); write --url or OTJOBS_URL as http(s)://"),
+        ("nonsense", "begins with none of http://"),
         (
             "chdb:///no/such/folder",
             "there is no folder /no/such/folder; make one with: otjobs up --data /no/such/folder",

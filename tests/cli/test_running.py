@@ -86,9 +86,11 @@ def test_up_says_how_to_use_it_and_stops_on_ctrl_c(up, tmp_path):
 
     second = run("up", "--data", str(tmp_path / "data"), *FREE)
     assert second.status == 1
-    said = second.err.splitlines()[-1]  # chDB itself writes a line before
+    (said,) = second.err.splitlines()
     assert said.startswith("otjobs: the data folder")
-    assert f"is in use by another process (process {running.process.pid})" in said
+    assert f"is in use by process {running.process.pid};" in said
+    (said,) = run("queues", url=f"chdb://{tmp_path / 'data'}").err.splitlines()
+    assert f"process {running.process.pid} has it open; if that is `otjobs up`, ask its SQL port instead" in said
 
     assert running.end(signal.SIGINT) == (0, "otjobs is down.\n", "")
     # The folder is given back, and a chdb:// address reads it

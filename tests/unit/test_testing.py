@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otjobs.backend.store import connect
-from otjobs.backend.store.client import COLUMNS
+from otjobs.backend.store.landing import COLUMNS
 from otjobs.backend.store.migrate import migrate
 from otjobs.testing import job_span_row
 

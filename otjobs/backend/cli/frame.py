@@ -7,13 +7,12 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
 
 import click
 
 from otjobs.backend.cli.screen import say
 from otjobs.backend.store import connect
-from otjobs.backend.store.address import read
+from otjobs.backend.store.address import checked
 from otjobs.backend.store.migrate import refuse_newer
 from otjobs.errors import OtjobsError, RightsError, StoreError
 
@@ -86,8 +85,9 @@ def opened(*, needs_schema: bool = True) -> Iterator[Store]:
         StoreError: nobody answers, or there is nothing of otjobs in it yet.
     """
     address = url()
-    folder = Path(unquote(read(address).path))
-    if needs_schema and address.startswith("chdb:") and not folder.is_dir():
+    parts = checked(address)
+    folder = Path(parts.folder)
+    if needs_schema and parts.scheme == "chdb" and not folder.is_dir():
         raise StoreError(f"there is no folder {folder}; make one with: otjobs up --data {folder}")
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # our errors say it
     store = connect(address)

@@ -10,7 +10,7 @@ import click
 
 from otjobs.backend.cli.frame import json_option, opened, url_option
 from otjobs.backend.cli.screen import Column, Screen, say, say_document
-from otjobs.backend.store.client import DATABASE
+from otjobs.backend.store.address import DATABASE
 from otjobs.backend.store.cluster import cluster_of, databases, find_cluster, local_name, migrate_cluster, shards
 from otjobs.backend.store.migrate import applied, migrations
 from otjobs.backend.store.migrate import migrate as bring_up

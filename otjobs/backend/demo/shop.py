@@ -37,7 +37,7 @@ if os.environ.get("OTJOBS_DEMO_BROKER"):
         result_backend=os.environ["OTJOBS_DEMO_BROKER"],
         result_backend_transport_options=prefix,
     )
-else:
+elif os.environ.get("OTJOBS_DEMO_FOLDER"):
     app.conf.update(broker.settings(os.environ["OTJOBS_DEMO_FOLDER"]))
 app.conf.update(
     task_default_queue="orders",

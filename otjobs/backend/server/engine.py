@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -21,6 +20,9 @@ from otjobs.backend.server.folder import keep_private
 from otjobs.backend.server.held import held
 from otjobs.backend.server.parameters import escaped, lines
 from otjobs.backend.store import connect
+from otjobs.backend.store.address import DATABASE
+from otjobs.backend.store.folder_owner import other_owner
+from otjobs.backend.store.landing import COLUMNS
 from otjobs.backend.store.migrate import applied, migrate, migrations
 from otjobs.backend.store.sql_files import literal, read, render
 from otjobs.errors import FolderInUseError, MissingExtraError, ServerError
@@ -30,11 +32,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("otjobs.server")
 
-DATABASE: Final = "otjobs"
 READER_SECONDS: Final = 60
 READER_RESULT_BYTES: Final = 256 << 20
 _SETTING_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_OWNER: Final = re.compile(r"PID:\s*(\d+)")
 _ROLES: Final = {"owner", "reader"}
 
 # An INSERT with its data behind the format's name.
@@ -65,18 +65,6 @@ def reader_limits() -> Limits:
     )
 
 
-def _locked(file: Path) -> bool:
-    """Tell whether another process holds the lock on a file."""
-    try:
-        with file.open("rb") as opened:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 class UnknownSettingNameError(ValueError):
     """A setting's name is no identifier."""
 
@@ -102,7 +90,7 @@ class Engine:
         self._chdb = chdb
         self.folder = folder.expanduser().resolve()
         keep_private(self.folder)
-        self._insert_spans = read("server", "insert_spans")
+        self._insert_spans = render(read("server", "insert_spans"), columns=", ".join(COLUMNS))
         self._writer = self._open()
         try:
             self.access = Access(self._writer, reader_limits())
@@ -112,13 +100,12 @@ class Engine:
             raise
 
     def _open(self) -> Any:
+        self._refuse_taken()
         try:
             handle = self._connect_first()
             roles = set(lines(handle, "roles"))
         except Exception as error:
-            # chDB's words for it change with its version; the lock on this file is ClickHouse's own.
-            if _locked(self.folder / "status"):
-                raise FolderInUseError(self._folder_taken()) from None
+            self._refuse_taken()  # by one that was faster
             raise ServerError(f"cannot open the data folder {self.folder}: {error}") from error
         if roles != _ROLES:  # without them readers could do everything
             handle.close()
@@ -126,6 +113,14 @@ class Engine:
                 "chDB did not take the roles of the embedded server; is it opened elsewhere in this process?"
             )
         return handle
+
+    def _refuse_taken(self) -> None:
+        owner = other_owner(self.folder)
+        if owner:
+            raise FolderInUseError(
+                f"the data folder {self.folder} is in use by {owner}; "
+                "ask that one through its SQL port, stop it, or choose another folder with --data"
+            ) from None
 
     def _connect_first(self) -> Any:
         """Open the folder with the roles, which the first handle of a process brings."""
@@ -139,17 +134,6 @@ class Engine:
 
     def _connect_with(self, configuration: Path) -> Any:
         return self._chdb.connect(f"{self.folder}?config-file={quote(str(configuration / 'config.xml'))}")
-
-    def _folder_taken(self) -> str:
-        try:
-            found = _OWNER.search((self.folder / "status").read_text(encoding="utf-8", errors="replace"))
-        except OSError:
-            found = None
-        owner = f" (process {found[1]})" if found else ""
-        return (
-            f"the data folder {self.folder} is in use by another process{owner}; "
-            "ask that one through its SQL port, stop it, or choose another folder with --data"
-        )
 
     def _migrate(self) -> None:
         store = connect(f"chdb://{self.folder}")

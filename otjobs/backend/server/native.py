@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from array import array
 from itertools import accumulate, chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from otjobs.backend.store.landing import TYPES
 from otjobs.varint import varint
 
 if TYPE_CHECKING:
@@ -19,27 +21,8 @@ if TYPE_CHECKING:
 _CACHE_ENTRIES: Final = 20_000
 _CACHED_LENGTH: Final = 64
 
-_STRING: Final = "String"
-_TIME: Final = "DateTime64(9)"
-_ATTRIBUTES: Final = "Map(String, String)"
-
-TEXT_COLUMNS: Final = (
-    "TraceId",
-    "SpanId",
-    "ParentSpanId",
-    "TraceState",
-    "SpanName",
-    "SpanKind",
-    "ServiceName",
-    "ScopeName",
-    "ScopeVersion",
-    "StatusCode",
-    "StatusMessage",
-    "Events.Name",
-    "Links.TraceId",
-    "Links.SpanId",
-    "Links.TraceState",
-)
+_TEXTS: Final = ("String", "Array(String)")
+_NESTED: Final = "Array("
 
 
 def encode_text(text: str) -> bytes:
@@ -114,7 +97,7 @@ class Columns:
         """Makes a batch of each span, for the case that one of them cannot be stored."""
         self.times = array("q")
         self.durations = array("Q")
-        self.text: dict[str, list[bytes]] = {name: [] for name in TEXT_COLUMNS}
+        self.text: dict[str, list[bytes]] = {name: [] for name, kind in TYPES.items() if kind in _TEXTS}
         self.resource_attributes = MapColumn()
         self.span_attributes = MapColumn()
         self.event_counts = array("Q")
@@ -137,60 +120,42 @@ def _offsets(counts: Iterable[array[int]]) -> bytes:
 
 
 def encode_block(batches: Sequence[Columns]) -> bytes:
-    """Return the rows of all batches as one Native block in the exporter's column order."""
-    out: list[bytes] = [varint(22), varint(sum(batch.rows for batch in batches))]
-
-    def column(name: str, kind: str) -> None:
+    """Return the rows of all batches as one Native block, in the order of the landing table's columns."""
+    out: list[bytes] = [varint(len(TYPES)), varint(sum(batch.rows for batch in batches))]
+    lengths = {
+        "Events": _offsets(batch.event_counts for batch in batches),
+        "Links": _offsets(batch.link_counts for batch in batches),
+    }
+    for name, kind in TYPES.items():
         out.extend((encode_text(name), encode_text(kind)))
-
-    def texts(name: str) -> None:
-        for batch in batches:
-            out.extend(batch.text[name])
-
-    def maps(pick: Callable[[Columns], MapColumn]) -> None:
-        columns = [pick(batch) for batch in batches]
-        out.append(_offsets(c.counts for c in columns))
-        for c in columns:
-            out.extend(c.keys)
-        for c in columns:
-            out.extend(c.values)
-
-    def text_column(name: str) -> None:
-        column(name, _STRING)
-        texts(name)
-
-    column("Timestamp", _TIME)
-    out.extend(batch.times.tobytes() for batch in batches)
-    for name in ("TraceId", "SpanId", "ParentSpanId", "TraceState", "SpanName", "SpanKind", "ServiceName"):
-        text_column(name)
-    column("ResourceAttributes", _ATTRIBUTES)
-    maps(lambda batch: batch.resource_attributes)
-    text_column("ScopeName")
-    text_column("ScopeVersion")
-    column("SpanAttributes", _ATTRIBUTES)
-    maps(lambda batch: batch.span_attributes)
-    column("Duration", "UInt64")
-    out.extend(batch.durations.tobytes() for batch in batches)
-    text_column("StatusCode")
-    text_column("StatusMessage")
-
-    events = _offsets(batch.event_counts for batch in batches)
-    column("Events.Timestamp", f"Array({_TIME})")
-    out.append(events)
-    out.extend(batch.event_times.tobytes() for batch in batches)
-    column("Events.Name", f"Array({_STRING})")
-    out.append(events)
-    texts("Events.Name")
-    column("Events.Attributes", f"Array({_ATTRIBUTES})")
-    out.append(events)
-    maps(lambda batch: batch.event_attributes)
-
-    links = _offsets(batch.link_counts for batch in batches)
-    for name in ("Links.TraceId", "Links.SpanId", "Links.TraceState"):
-        column(name, f"Array({_STRING})")
-        out.append(links)
-        texts(name)
-    column("Links.Attributes", f"Array({_ATTRIBUTES})")
-    out.append(links)
-    maps(lambda batch: batch.link_attributes)
+        if kind.startswith(_NESTED):
+            out.append(lengths[name.partition(".")[0]])
+        if kind in _TEXTS:
+            for batch in batches:
+                out.extend(batch.text[name])
+        elif name in _MAPS:
+            _add_maps(out, [_MAPS[name](batch) for batch in batches])
+        else:
+            out.extend(_NUMBERS[name](batch).tobytes() for batch in batches)
     return b"".join(out)
+
+
+def _add_maps(out: list[bytes], columns: list[MapColumn]) -> None:
+    out.append(_offsets(column.counts for column in columns))
+    for column in columns:
+        out.extend(column.keys)
+    for column in columns:
+        out.extend(column.values)
+
+
+_MAPS: Final[dict[str, Callable[[Columns], MapColumn]]] = {
+    "ResourceAttributes": attrgetter("resource_attributes"),
+    "SpanAttributes": attrgetter("span_attributes"),
+    "Events.Attributes": attrgetter("event_attributes"),
+    "Links.Attributes": attrgetter("link_attributes"),
+}
+_NUMBERS: Final[dict[str, Callable[[Columns], array[int]]]] = {
+    "Timestamp": attrgetter("times"),
+    "Duration": attrgetter("durations"),
+    "Events.Timestamp": attrgetter("event_times"),
+}

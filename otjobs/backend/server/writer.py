@@ -51,7 +51,6 @@ class Admission:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self.refused = 0
         self._used = 0
         self._lock = threading.Lock()
 
@@ -63,7 +62,6 @@ class Admission:
         """
         with self._lock:
             if self._used + size > self.limit_bytes and self._used > held:
-                self.refused += 1
                 raise BusyError
             self._used += size
 
@@ -109,8 +107,6 @@ class Writer:
         self._doubt: list[Columns] = []
         self._fault: Exception | None = None
         self._tried = 0.0
-        self.stored_rows = 0
-        self.inserts = 0
 
     def start(self) -> None:
         """Start the thread."""
@@ -177,10 +173,7 @@ class Writer:
             return taken
 
     def _put(self, batches: Sequence[Columns]) -> None:
-        rows = sum(batch.rows for batch in batches)
-        self._insert(encode_block(batches), rows)
-        self.inserts += 1
-        self.stored_rows += rows
+        self._insert(encode_block(batches), sum(batch.rows for batch in batches))
 
     def _settle(self, *, now: bool) -> None:
         """Insert again what may be stored in part."""

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from otjobs.errors import ConfigurationError
+
+DATABASE: Final = "otjobs"
+"""The database where an address names none."""
+
+FORM: Final = "http(s)://user:password@host:port/database or chdb:///folder"
+"""How an address is written."""
+
+_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SECRET_PARAMETER: Final = re.compile(r"([?&][^=&#]*(?:pass|pwd|secret|token|key)[^=&#]*=)[^&#\s]*", re.IGNORECASE)
 
 
@@ -47,6 +56,16 @@ class Address:
         """What follows the port."""
         return urlsplit(f"//{self.place}").path
 
+    @property
+    def folder(self) -> str:
+        """The path of a chDB folder."""
+        return unquote(self.path)
+
+    @property
+    def database(self) -> str:
+        """The database; a folder has one only."""
+        return (unquote(self.path.strip("/")) if self.scheme != "chdb" else "") or DATABASE
+
     def at(self, host: str, path: str) -> str:
         """Return the address of another host, with this account and this port unless it names one."""
         here = re.search(r":\d+$", self.place.partition("/")[0])
@@ -62,6 +81,44 @@ def read(url: str) -> Address:
     scheme, _, rest = url.partition("://")
     account, _, place = rest.rpartition("@")
     return Address(scheme.lower(), account, place)
+
+
+def checked(url: str) -> Address:
+    """Return the parts of an address that can be opened.
+
+    Raises:
+        ConfigurationError: it cannot; the message says what is wrong and how to write it.
+    """
+    parts = read(url)
+    fault = _fault(parts)
+    if fault:
+        raise ConfigurationError(f"the database address {public(url)!r} {fault}; write --url or OTJOBS_URL as {FORM}")
+    return parts
+
+
+def _fault(parts: Address) -> str:
+    """Return what is wrong with an address, or ''."""
+    if parts.scheme not in ("http", "https", "chdb"):
+        return "begins with none of http://, https:// and chdb://"
+    try:
+        path = parts.path
+    except ValueError as error:
+        return f"cannot be read ({error})"
+    if parts.scheme == "chdb":
+        if parts.account:
+            return "names an account, and a folder has none"
+        return "" if path.strip("/") else "names no folder"
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        return "has a port that is no number from 1 to 65535"
+    if not parts.host:
+        return "names no host"
+    if not _IDENTIFIER.fullmatch(parts.database):
+        return f"names the database {parts.database!r}, and such a name has letters, digits and _"
+    return ""
 
 
 def public(url: str) -> str:

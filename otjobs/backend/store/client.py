@@ -2,74 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
 
 from otjobs.backend.store import token
-from otjobs.backend.store.address import public, read
+from otjobs.backend.store.address import Address, checked, public, read
+from otjobs.backend.store.folder_owner import other_owner
+from otjobs.backend.store.landing import COLUMNS
+from otjobs.backend.store.refusals import connection_error, query_error, unreachable
 from otjobs.backend.store.sql_files import named_query, part, render, statements
 from otjobs.backend.store.sql_files import read as read_sql
-from otjobs.errors import (
-    AccountError,
-    ConfigurationError,
-    MissingExtraError,
-    QueryError,
-    RightsError,
-    StoreUnreachableError,
-)
+from otjobs.errors import MissingExtraError, QueryError, StoreUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-DATABASE: Final = "otjobs"
-COLUMNS: Final = (
-    "Timestamp",
-    "TraceId",
-    "SpanId",
-    "ParentSpanId",
-    "TraceState",
-    "SpanName",
-    "SpanKind",
-    "ServiceName",
-    "ResourceAttributes",
-    "ScopeName",
-    "ScopeVersion",
-    "SpanAttributes",
-    "Duration",
-    "StatusCode",
-    "StatusMessage",
-    "Events.Timestamp",
-    "Events.Name",
-    "Events.Attributes",
-    "Links.TraceId",
-    "Links.SpanId",
-    "Links.TraceState",
-    "Links.Attributes",
-)
-"""The columns of the landing table, in the order of the collector's ClickHouse exporter."""
-
 _THIS_MACHINE: Final = ("127.0.0.1", "::1", "localhost")
-_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 # A batch may hold spans of any days; a refused batch would come back forever.
 # Of a database over shards: stored is what the shards have.
 _INSERT_SETTINGS: Final = {"max_partitions_per_insert_block": 0, "async_insert": 0, "distributed_foreground_insert": 1}
-# ALL_CONNECTION_TRIES_FAILED, and where ClickHouse tried.
-_NO_SHARD: Final = "Code: 279."
-_PLACE: Final = re.compile(r"\(([\w.\-\[\]:]+:\d+)[,)]")
-_CODE: Final = re.compile(r"\bCode: (\d+)\.")
-_WRAPPING: Final = re.compile(
-    r"^.*?(?:Code: \d+\. DB::Exception: )+|^Received ClickHouse exception, code: \d+, server response: "
-)
-_TRAILING: Final = re.compile(r"(?:\s*\((?:version [^()]*|for url [^()]*)\)|(?<=[.:]) \.(?= \())+")
-_WRONG_ACCOUNT: Final = frozenset(
-    {192, 193, 194, 516}
-)  # unknown user, wrong password, no password, authentication failed
-_NO_RIGHT: Final = frozenset({164, 497})  # read only, access denied
-_BAD_PARAMETER: Final = frozenset({27, 32, 457})
-FORM: Final = "http(s)://user:password@host:port/database or chdb:///folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +143,9 @@ class Store:
         try:
             return run()
         except OperationalError as error:
-            raise StoreUnreachableError(_unreachable(self.url, error)) from error
-        except ClickHouseError as error:
-            if _NO_SHARD in str(error):
-                raise StoreUnreachableError(_shard_away(error)) from error
-            raise _refused(error, self.url) from error
-        except RuntimeError as error:  # chDB's own
-            raise QueryError(_said(error)) from error
+            raise unreachable(error, self.url) from error
+        except (ClickHouseError, RuntimeError) as error:  # chDB's own are of the second kind
+            raise query_error(error, self.url) from error
 
 
 def connect(url: str) -> Store:
@@ -215,95 +164,36 @@ def connect(url: str) -> Store:
         from clickhouse_connect.driver.exceptions import ClickHouseError
     except ImportError:
         raise MissingExtraError("clickhouse-connect", "store") from None
+    parts = checked(url)
+    options = _options_of_a_folder(parts) if parts.scheme == "chdb" else _options_of_a_server(parts)
     try:
-        parts = read(url)
-        host, path = parts.host or "127.0.0.1", parts.path
-    except ValueError as error:
-        raise ConfigurationError(
-            f"cannot read the database address {public(url)!r}: {error}; it should be {FORM}"
-        ) from None
-    common: dict[str, Any] = {"tz_mode": "aware"}
-    if parts.scheme == "chdb":
-        if parts.account:
-            raise ConfigurationError(f"{public(url)!r} names an account, and a folder has none: chdb:///folder")
-        if not path.strip("/"):
-            raise ConfigurationError(f"{public(url)!r} names no folder; it should look like chdb:///folder")
-        try:
-            import chdb  # noqa: F401
-        except ImportError:
-            raise MissingExtraError("chdb", "embedded") from None
-        options = {"interface": "chdb", "path": unquote(path), **common}
-        database = DATABASE
-    elif parts.scheme in ("http", "https"):
-        database = unquote(path.strip("/")) or DATABASE
-        try:
-            port = parts.port or (8443 if parts.scheme == "https" else 8123)
-        except ValueError:
-            raise ConfigurationError(f"the port of {public(url)!r} is no number") from None
-        # This user's own embedded server: its commands may write.
-        own_token = token.known(port) if not parts.user and host in _THIS_MACHINE else ""
-        options = {
-            "interface": parts.scheme,
-            "host": host,
-            "port": port,
-            "username": parts.user or (token.OWNER if own_token else "default"),
-            "password": parts.password or own_token,
-            "autogenerate_session_id": False,
-            **common,
-        }
-    else:
-        raise ConfigurationError(f"cannot read the database address {public(url)!r}; it should be {FORM}")
-    if not _IDENTIFIER.fullmatch(database):
-        raise ConfigurationError(f"{database!r} is no database name; use letters, digits and _")
-    try:
-        client = clickhouse_connect.get_client(**options)
+        client = clickhouse_connect.get_client(**options, tz_mode="aware")
     except (ClickHouseError, RuntimeError) as error:
-        if parts.scheme != "chdb" and _CODE.search(str(error)):  # somebody answers
-            raise _refused(error, public(url)) from error
-        raise StoreUnreachableError(_unreachable(url, error)) from error
-    return Store(client, database, url, embedded=parts.scheme == "chdb")
+        raise connection_error(error, public(url)) from error
+    return Store(client, parts.database, url, embedded=parts.scheme == "chdb")
 
 
-def _refused(error: BaseException, url: str) -> QueryError | AccountError:
-    """Return the error that names what ClickHouse refused, and the way out."""
-    text = _said(error)
-    found = _CODE.search(str(error))
-    code = int(found[1]) if found else 0
-    if code in _WRONG_ACCOUNT:
-        return AccountError(f"the account of {url} is refused: {text}; write it as {FORM}, in --url or OTJOBS_URL")
-    if code in _NO_RIGHT:
-        return RightsError(f"{text}; use an account that may, in --url or OTJOBS_URL")
-    if code in _BAD_PARAMETER and "query parameter" in text:
-        return QueryError(f"{text}; what each parameter takes: otjobs sql --list")
-    return QueryError(text)
+def _options_of_a_server(parts: Address) -> dict[str, Any]:
+    port = parts.port or (8443 if parts.scheme == "https" else 8123)
+    # This user's own embedded server: its commands may write.
+    own_token = token.known(port) if not parts.user and parts.host in _THIS_MACHINE else ""
+    return {
+        "interface": parts.scheme,
+        "host": parts.host,
+        "port": port,
+        "username": parts.user or (token.OWNER if own_token else "default"),
+        "password": parts.password or own_token,
+        "autogenerate_session_id": False,
+    }
 
 
-def _said(error: BaseException) -> str:
-    """Return what ClickHouse itself said, without what its client and its HTTP port put around it."""
-    lines = str(error).strip().split("\n")
-    text = _WRAPPING.sub("", next((line for line in lines if "DB::Exception" in line), lines[0]))
-    return _TRAILING.sub("", text)[:2000] or type(error).__name__
-
-
-def _shard_away(error: BaseException) -> str:
-    place = _PLACE.search(str(error))
-    return (
-        f"a shard of the cluster does not answer{f' at {place[1]}' if place else ''}, so there are no figures now; "
-        "start it, or ask for those of the others alone with SETTINGS skip_unavailable_shards = 1"
-    )
-
-
-def _unreachable(url: str, error: BaseException) -> str:
-    if url.startswith("chdb:"):
-        return f"cannot open {public(url)}: {_said(error)}; if `otjobs up` holds the folder, ask its SQL port instead"
-    return f"no database answers at {public(url)}: {_reason(error)}; start one with `otjobs up`, or set OTJOBS_URL"
-
-
-def _reason(error: BaseException) -> str:
-    """Return what the system said, where a connection failed, without the HTTP library's wrapping."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return _said(error)
+def _options_of_a_folder(parts: Address) -> dict[str, Any]:
+    try:
+        import chdb  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("chdb", "embedded") from None
+    if owner := other_owner(Path(parts.folder)):
+        raise StoreUnreachableError(
+            f"cannot open chdb://{parts.folder}: {owner} has it open; if that is `otjobs up`, ask its SQL port instead"
+        )
+    return {"interface": "chdb", "path": parts.folder}

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape, quoteattr
 
-from otjobs.backend.store.client import DATABASE
+from otjobs.backend.store.address import DATABASE
 from otjobs.backend.store.sql_files import read, render, statements
 from otjobs.errors import QueryError
 

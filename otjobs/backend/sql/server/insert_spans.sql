@@ -1,12 +1,7 @@
 -- Appends spans to the landing table from a Native block that chDB reads by a path: its streams do not say what failed.
 -- Not asynchronous: when the statement returns the part is written, which is what a sender's acknowledgement means.
 -- No limit on partitions per block: a batch may hold spans of any days, and a refused batch would come back forever.
-INSERT INTO otjobs.otel_traces
-(
-    Timestamp, TraceId, SpanId, ParentSpanId, TraceState, SpanName, SpanKind, ServiceName, ResourceAttributes,
-    ScopeName, ScopeVersion, SpanAttributes, Duration, StatusCode, StatusMessage,
-    Events.Timestamp, Events.Name, Events.Attributes, Links.TraceId, Links.SpanId, Links.TraceState, Links.Attributes
-)
+INSERT INTO otjobs.otel_traces ({columns})
 FROM INFILE {path} COMPRESSION 'none'
 SETTINGS async_insert = 0, max_partitions_per_insert_block = 0, throw_on_max_partitions_per_insert_block = 0
 FORMAT Native
