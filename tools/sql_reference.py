@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from otjobs.backend.store import connect
 from otjobs.backend.store.migrate import migrate
-from otjobs.backend.store.sql_files import named_query, query_names, read
+from otjobs.backend.store.sql_files import named_query, query_names, read, unfolded
 
 if TYPE_CHECKING:
     from otjobs.backend.store import Store
@@ -58,7 +58,7 @@ This page is written from `otjobs/backend/sql/reference/*.sql`, `otjobs/backend/
 
 def documented(view: str) -> dict[str, str]:
     """Return the meaning of each column of a view, in order, as its file says."""
-    return dict(_COLUMN.findall(read("reference", view)))
+    return dict(_COLUMN.findall(unfolded(read("reference", view))))
 
 
 def types(store: Store, view: str) -> dict[str, str]:
@@ -67,7 +67,7 @@ def types(store: Store, view: str) -> dict[str, str]:
 
 
 def _view(store: Store, view: str) -> str:
-    header = [line[3:] for line in read("reference", view).splitlines() if line.startswith("-- ")]
+    header = [line[3:] for line in unfolded(read("reference", view)).splitlines() if line.startswith("-- ")]
     meanings = documented(view)
     rows = [
         f"| `{name}` | {_plain(kind)} | {meanings[name]} |"

@@ -11,9 +11,13 @@ WITH
         'otjobs.job.enqueued_at', toString(enqueued), 'otjobs.job.attempt', '1', 'otjobs.job.outcome', 'success',
         'otjobs.job.dispatched', if(i = 0, toString({jobs:Int64} - 1), '0')) AS base,
     if(i = 0, map('otjobs.trigger', 'manual'), map('otjobs.job.parent.id', '0', 'otjobs.job.parent.type', 'big.root',
-        'otjobs.job.parent.attempt', '1', 'otjobs.workflow.type', 'big.root', 'otjobs.workflow.started_at', toString({start:Int64}))) AS cause
-SELECT fromUnixTimestamp64Nano(began) AS Timestamp, trace AS TraceId, lower(hex(sipHash64(i))) AS SpanId, '' AS ParentSpanId, '' AS TraceState,
-    concat('execute ', type) AS SpanName, 'Consumer' AS SpanKind, 'big' AS ServiceName, map('service.name', 'big') AS ResourceAttributes,
-    'otjobs' AS ScopeName, '0.1.0' AS ScopeVersion, mapSort(mapConcat(base, cause)) AS SpanAttributes, toUInt64(ended - began) AS Duration,
+        'otjobs.job.parent.attempt', '1', 'otjobs.workflow.type', 'big.root', 'otjobs.workflow.started_at',
+        toString({start:Int64}))) AS cause
+SELECT fromUnixTimestamp64Nano(began) AS Timestamp, trace AS TraceId, lower(hex(sipHash64(i))) AS SpanId,
+    '' AS ParentSpanId, '' AS TraceState,
+    concat('execute ', type) AS SpanName, 'Consumer' AS SpanKind, 'big' AS ServiceName,
+    map('service.name', 'big') AS ResourceAttributes,
+    'otjobs' AS ScopeName, '0.1.0' AS ScopeVersion, mapSort(mapConcat(base, cause)) AS SpanAttributes,
+    toUInt64(ended - began) AS Duration,
     'Unset' AS StatusCode, '' AS StatusMessage
 FROM (SELECT toInt64(number + {first:UInt64}) AS i FROM numbers({count:UInt64}))

@@ -3,6 +3,7 @@ SELECT root, count() AS completed, avg(wall) AS wall_avg_seconds, quantiles(0.5,
 FROM (SELECT TraceId, anyIf(SpanAttributes['otjobs.job.type'], ParentSpanId = '') AS root,
         uniqExactIf(SpanAttributes['messaging.message.id'], SpanKind = 'Producer') AS dispatched,
         uniqExactIf(SpanAttributes['messaging.message.id'], SpanKind = 'Consumer') AS ended,
-        (max(toUnixTimestamp64Nano(Timestamp) + toInt64(Duration)) - min(toUnixTimestamp64Nano(Timestamp))) / 1e9 AS wall
+        (max(toUnixTimestamp64Nano(Timestamp) + toInt64(Duration)) - min(toUnixTimestamp64Nano(Timestamp))) / 1e9
+            AS wall
     FROM otel_traces WHERE Timestamp >= now64(9) - toIntervalSecond({seconds:UInt32}) GROUP BY TraceId)
 WHERE dispatched = ended GROUP BY root

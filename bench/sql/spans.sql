@@ -1,13 +1,15 @@
--- The spans of a shop over some days: {count} workflows from number {first} on, of {workflows} spread evenly over {length}
--- nanoseconds from {start}. An order dispatches a charge, a mail and a shipment; one charge in twenty is retried, one mail
--- in 97 fails, a shipment in 50 runs long enough for a beacon. What ends after {until} has not been sent yet: so some jobs are open.
+-- The spans of a shop over some days: {count} workflows from number {first} on, of {workflows} spread evenly over
+-- {length} nanoseconds from {start}. An order dispatches a charge, a mail and a shipment; one charge in twenty is
+-- retried, one mail in 97 fails, a shipment in 50 runs long enough for a beacon. What ends after {until} has not been
+-- sent yet: so some jobs are open.
 WITH
     lower(hex(sipHash128(w, 1))) AS trace,
     j -> lower(hex(sipHash128(w, 2, j))) AS digits,
     j -> concat(substring(digits(j), 1, 8), '-', substring(digits(j), 9, 4), '-4', substring(digits(j), 14, 3), '-a',
         substring(digits(j), 18, 3), '-', substring(digits(j), 21, 12)) AS uuid,
     (j, k) -> lower(hex(sipHash64(w, 3, j, k))) AS span_id,
-    {start:Int64} + toInt64(w * ({length:Int64} / {workflows:Int64})) + toInt64(cityHash64(w, 'a') % 1000000000) AS root_enqueued,
+    {start:Int64} + toInt64(w * ({length:Int64} / {workflows:Int64})) + toInt64(cityHash64(w, 'a') % 1000000000)
+        AS root_enqueued,
     root_enqueued + 5000000 + toInt64(cityHash64(w, 'b') % 2000000000) AS root_start,
     root_start + 30000000 + toInt64(cityHash64(w, 'c') % 50000000) AS root_end,
     if(j = 0, root_enqueued, root_start + j * 6000000 + toInt64(cityHash64(w, j, 'd') % 3000000)) AS enqueued,
@@ -17,7 +19,8 @@ WITH
     j = 2 AND w % 97 = 5 AS fails,
     j = 3 AND w % 50 = 7 AS long,
     if(j = 0, root_start, enqueued + 3000000 + toInt64(pow(10, 6 + (cityHash64(w, j, 'e') % 3500) / 1000))) AS start_1,
-    if(j = 0, root_end, start_1 + if(long, 90000000000, 2000000) + toInt64(pow(10, 6 + (cityHash64(w, j, 'f') % 3000) / 1000))) AS end_1,
+    if(j = 0, root_end, start_1 + if(long, 90000000000, 2000000)
+        + toInt64(pow(10, 6 + (cityHash64(w, j, 'f') % 3000) / 1000))) AS end_1,
     end_1 - 1000000 AS published_2,
     published_2 + 2000000000 AS due_2,
     due_2 + 3000000 + toInt64(cityHash64(w, j, 'g') % 500000000) AS start_2,
@@ -37,13 +40,17 @@ WITH
         map('otjobs.trigger', 'request', 'otjobs.trigger.name', '/checkout'),
         map('otjobs.job.parent.id', uuid(0), 'otjobs.job.parent.type', 'shop.order', 'otjobs.job.parent.attempt', '1',
             'otjobs.workflow.type', 'shop.order', 'otjobs.workflow.started_at', toString(root_enqueued))) AS cause,
-    if(k = 0, map(), map('otjobs.job.attempt', if(k = 2, '2', '1'), 'otjobs.worker', concat('worker', toString(cityHash64(w, j) % 4), '@', host),
-        'otjobs.job.received_at', toString(began - 1500000), 'otjobs.job.producer', if(j = 0, 'web', 'worker'))) AS worker,
+    if(k = 0, map(), map('otjobs.job.attempt', if(k = 2, '2', '1'), 'otjobs.worker',
+        concat('worker', toString(cityHash64(w, j) % 4), '@', host),
+        'otjobs.job.received_at', toString(began - 1500000), 'otjobs.job.producer', if(j = 0, 'web', 'worker')))
+            AS worker,
     if(k IN (1, 2), map('otjobs.job.outcome', multiIf(retries AND k = 1, 'retry', fails, 'failure', 'success'),
-        'otjobs.job.dispatched', if(j = 0, '3', '0'), 'otjobs.job.cpu_seconds', toString((ended - began) / 2e9)), map()) AS run,
+        'otjobs.job.dispatched', if(j = 0, '3', '0'), 'otjobs.job.cpu_seconds', toString((ended - began) / 2e9)), map())
+            AS run,
     multiIf(k = 2, map('otjobs.job.published_at', toString(published_2), 'otjobs.job.due_at', toString(due_2)),
         k = 3, map('otjobs.beacon.interval_seconds', '30'), map()) AS more,
-    if((retries AND k = 1) OR (fails AND k = 1), map('error.type', if(fails, 'CardRefused', 'GatewayTimeout')), map()) AS error
+    if((retries AND k = 1) OR (fails AND k = 1), map('error.type', if(fails, 'CardRefused', 'GatewayTimeout')), map())
+        AS error
 SELECT
     fromUnixTimestamp64Nano(began) AS Timestamp,
     trace AS TraceId,

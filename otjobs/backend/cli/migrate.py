@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from otjobs.backend.cli import accounts
 from otjobs.backend.cli.frame import json_option, opened, url_option
 from otjobs.backend.cli.screen import Column, Screen, say, say_document
-from otjobs.backend.store.address import DATABASE
-from otjobs.backend.store.cluster import cluster_of, databases, find_cluster, local_name, migrate_cluster, shards
+from otjobs.backend.store.cluster import Cluster, cluster_of, find_cluster, migrate_cluster, shards
 from otjobs.backend.store.migrate import applied, migrations
 from otjobs.backend.store.migrate import migrate as bring_up
 from otjobs.backend.store.retention import LAYERS, days, horizons, keep, retention
-from otjobs.backend.store.roles import PASSWORDS, grant, users_xml
 from otjobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from otjobs.backend.store import Store
 
@@ -39,47 +38,43 @@ def _keep_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _schema_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            click.option(
+                "--definer",
+                default="CURRENT_USER",
+                show_default=True,
+                metavar="ACCOUNT",
+                help="The permanent account with whose rights the views run.",
+            ),
+            click.option(
+                "--cluster",
+                metavar="NAME",
+                help="Make it on every host of this cluster of the server's remote_servers.",
+            ),
+            click.option(
+                "--host",
+                "hosts",
+                metavar="HOST[:PORT]",
+                multiple=True,
+                help="A host of the cluster and its HTTP port; once for each shard and replica. Default: the cluster's "
+                "hosts, with the port of --url.",
+            ),
+            click.option(
+                "--replicated", is_flag=True, help="Replicate the tables of a shard, by the macros shard and replica."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.option(
-    "--definer",
-    default="CURRENT_USER",
-    show_default=True,
-    metavar="ACCOUNT",
-    help="The permanent account with whose rights the views run.",
-)
-@click.option("--cluster", metavar="NAME", help="Make it on every host of this cluster of the server's remote_servers.")
-@click.option(
-    "--host",
-    "hosts",
-    metavar="HOST[:PORT]",
-    multiple=True,
-    help="A host of the cluster and its HTTP port; once for each shard and replica. Default: the cluster's hosts, with "
-    "the port of --url.",
-)
-@click.option("--replicated", is_flag=True, help="Replicate the tables of a shard, by the macros shard and replica.")
+@_schema_options
 @_keep_options
 @click.option("--show", is_flag=True, help="Change nothing; show the version and how long everything is kept.")
-@click.option("--roles", is_flag=True, help="Make the accounts otjobs_writer and otjobs_reader, too.")
-@click.option(
-    "--writer-password-env",
-    default=PASSWORDS["writer"],
-    show_default=True,
-    metavar="NAME",
-    help="The environment variable with the writer's password.",
-)
-@click.option(
-    "--reader-password-env",
-    default=PASSWORDS["reader"],
-    show_default=True,
-    metavar="NAME",
-    help="The environment variable with the reader's password.",
-)
-@click.option(
-    "--roles-xml",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the accounts as a users.d file for a server that is configured by files, and do nothing else.",
-)
+@accounts.account_options
 @json_option
 @url_option
 def migrate(
@@ -110,56 +105,59 @@ def migrate(
       OTJOBS_WRITER_PASSWORD=... OTJOBS_READER_PASSWORD=... otjobs migrate --roles
       otjobs migrate --roles-xml /etc/clickhouse-server/users.d/otjobs.xml
     """
-    passwords = {"writer": writer_password_env, "reader": reader_password_env}
+    variables = {"writer": writer_password_env, "reader": reader_password_env}
     if roles_xml is not None:
-        both = (DATABASE, local_name(DATABASE)) if cluster else (DATABASE,)
-        try:
-            roles_xml.write_text(users_xml(passwords, databases=both), encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(f"cannot write the file {roles_xml} of --roles-xml: {error.strerror}") from error
+        accounts.write(roles_xml, variables, over_shards=bool(cluster))
         if not as_json:
             say(f"wrote {roles_xml}; the server reads the passwords from its environment")
         return
     if (hosts or replicated) and not cluster:
         raise ConfigurationError("--host and --replicated are about a cluster; name it with --cluster")
     wanted = {layer: days(text) for layer in LAYERS if (text := kept[f"keep_{layer}"]) is not None}
-    secrets = {role: _secret(name) for role, name in passwords.items()} if roles else {}
+    secrets = accounts.passwords(variables) if roles else {}
     with opened(needs_schema=show) as store:
         if show:
             _show(store, as_json=as_json)
             return
         where = find_cluster(store, cluster, hosts, replicated=replicated) if cluster else cluster_of(store)
-        done = migrate_cluster(store, where, definer=definer) if where else bring_up(store, definer=definer)
-        with shards(store) as each:
-            changes = [keep(database, wanted, again=bool(done)) for database in each]
-            changed = {layer: length for change in changes for layer, length in change.items()}
-        if roles:
-            with databases(store) as each:
-                for database in each:
-                    grant(database, secrets)
-        now = max(applied(store), default=0)
+        done = _migrate(store, where, definer, wanted)
+        accounts.make(store, secrets)
         if as_json:
-            found = {"database": store.database, "applied": done, "version": now}
+            found = {"database": store.database, "applied": done.versions, "version": done.version}
             say_document({**found, "keep_days": retention(store)})
-            return
-        names = {version: name for version, name, _ in migrations()}
-        for version in done:
-            say(f"applied {version:03d} {names[version]}")
-        for layer, length in changed.items():
-            say(f"keeps {layer} {_length(length)}")
-        for role in secrets:
-            say(f"account otjobs_{role} is ready")
-        if where:
-            say(f"over the shards of {where.name}: {where.local} at {', '.join(where.hosts)}")
-        state = "is now" if done else "was already"
-        say(f"database {store.database} at {store.url} {state} at schema version {now}")
+        else:
+            _tell(store, where, done, secrets)
 
 
-def _secret(name: str) -> str:
-    found = os.environ.get(name)
-    if not found:
-        raise ConfigurationError(f"the environment variable {name} holds no password; set it, then call this again")
-    return found
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What was changed: the versions applied, the layers with a new length, and the version that it has now."""
+
+    versions: list[int]
+    layers: dict[str, int]
+    version: int
+
+
+def _migrate(store: Store, where: Cluster | None, definer: str, wanted: dict[str, int]) -> _Done:
+    versions = migrate_cluster(store, where, definer=definer) if where else bring_up(store, definer=definer)
+    with shards(store) as each:
+        changes = [keep(database, wanted, again=bool(versions)) for database in each]
+    layers = {layer: length for change in changes for layer, length in change.items()}
+    return _Done(versions, layers, max(applied(store), default=0))
+
+
+def _tell(store: Store, where: Cluster | None, done: _Done, roles: Iterable[str]) -> None:
+    names = {version: name for version, name, _ in migrations()}
+    for version in done.versions:
+        say(f"applied {version:03d} {names[version]}")
+    for layer, length in done.layers.items():
+        say(f"keeps {layer} {_length(length)}")
+    for role in roles:
+        say(f"account otjobs_{role} is ready")
+    if where:
+        say(f"over the shards of {where.name}: {where.local} at {', '.join(where.hosts)}")
+    state = "is now" if done.versions else "was already"
+    say(f"database {store.database} at {store.url} {state} at schema version {done.version}")
 
 
 def _length(length: int) -> str:

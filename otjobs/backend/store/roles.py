@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape, quoteattr
 
 from otjobs.backend.store.address import DATABASE
-from otjobs.backend.store.sql_files import read, render, statements
+from otjobs.backend.store.sql_files import read, render, statements, unfolded
 from otjobs.errors import QueryError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def users_xml(passwords: Mapping[str, str], *, databases: Sequence[str] = (DATAB
 
 def _parts() -> Iterator[tuple[str, str, str]]:
     """Yield each account's role, what it is for, and its statements."""
-    _, *found = _ACCOUNT.split(read("roles", "accounts"))
+    _, *found = _ACCOUNT.split(unfolded(read("roles", "accounts")))
     for at in range(0, len(found), 3):
         yield found[at], found[at + 1], found[at + 2]
 

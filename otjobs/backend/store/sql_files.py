@@ -17,6 +17,7 @@ _TOKEN: Final = re.compile(
     r"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`\\]|\\.)*`|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|;""",
     re.DOTALL,
 )
+_FOLD: Final = re.compile(r"\n *--     +")
 _NAME: Final = re.compile(r"\{(\w+)\}")
 _INCLUDE: Final = re.compile(r"\{include (\w+)(?: (\w+)=((?:[^{}]|\{\w+\})+))?\}")
 
@@ -45,6 +46,11 @@ def render(sql: str, /, **names: str) -> str:
     while _INCLUDE.search(sql):  # a value may itself be an include: the innermost first
         sql = _INCLUDE.sub(included, sql)
     return _NAME.sub(lambda match: names.get(match[1], match[0]), sql)
+
+
+def unfolded(text: str) -> str:
+    """Return a text in which a comment that goes on over several lines, five spaces behind the `--`, is one line."""
+    return _FOLD.sub(" ", text)
 
 
 def statements(script: str) -> list[str]:
@@ -96,8 +102,9 @@ def named_query(name: str) -> NamedQuery:
     if name not in names:
         raise QueryError(f"there is no query named {name!r}; there are: {', '.join(names)}")
     text = read("queries", name)
-    found = _PARAMETER.findall(text)
-    first = text.splitlines()[0].removeprefix("--").strip()
+    about = unfolded(text)
+    found = _PARAMETER.findall(about)
+    first = about.splitlines()[0].removeprefix("--").strip()
     return NamedQuery(
         name=name,
         summary=first,

@@ -1,5 +1,6 @@
--- What the views of every shard need of all shards: the clock of services, which says whether an attempt is lost. A shard
--- that is away lets time stand still for the services heard of there alone: fewer attempts are lost, and none too many.
+-- What the views of every shard need of all shards: the clock of services, which says whether an attempt is lost. A
+-- shard that is away lets time stand still for the services heard of there alone: fewer attempts are lost, and none too
+-- many.
 CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic;
 CREATE OR REPLACE TABLE {database}.service_clock (service String, newest DateTime64(9, 'UTC'))
 ENGINE = Distributed('{cluster}', '{local}', 'service_clock')

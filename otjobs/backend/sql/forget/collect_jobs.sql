@@ -1,3 +1,4 @@
+-- The states of all jobs that carry the label.
 INSERT INTO {database}.forget_attempt_states
 SELECT * FROM {database}.attempt_states
 WHERE (workflow_id, system, queue, job_id) IN

@@ -1,3 +1,4 @@
+-- The workflows of these jobs, and of each whether all its jobs go.
 INSERT INTO {database}.forget_workflows
 SELECT workflow_id, min((hour, system, queue, job_type, job_id) IN
     (SELECT hour, system, queue, job_type, job_id FROM {database}.forget_attempt_states)) AS whole

@@ -1,1 +1,2 @@
+-- The server's version.
 SELECT version()

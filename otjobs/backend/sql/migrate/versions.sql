@@ -1,1 +1,2 @@
+-- The migrations that were applied.
 SELECT DISTINCT version FROM {database}.otjobs_migrations ORDER BY version

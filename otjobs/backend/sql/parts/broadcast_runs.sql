@@ -3,5 +3,6 @@
 -- reception).
 -- Of one worker's reports, that of the process that ran it counts, then the last.
 arrayFilter((x, next) -> x.1 != next,
-    arraySort(arrayMap(x -> CAST(x, 'Tuple(String, UInt8, DateTime64(9, \'UTC\'), DateTime64(9, \'UTC\'), String, String, String, String, String, String, String, Float64, UInt32, UInt8, DateTime64(9, \'UTC\'))'), broadcast_runs)) AS reports,
+    arraySort(arrayMap(x -> x::Tuple(String, UInt8, DateTime64(9, 'UTC'), DateTime64(9, 'UTC'), String, String, String,
+        String, String, String, String, Float64, UInt32, UInt8, DateTime64(9, 'UTC')), broadcast_runs)) AS reports,
     arraySlice(arrayPushBack(arrayMap(x -> x.1, reports), '\n'), 2))

@@ -1,8 +1,9 @@
--- Workflows whose stored row may be out of date: spans of them arrived since it was made (up to the arrival {until}), or
--- the clock may change it. With the days and the hours their jobs are in.
+-- Workflows whose stored row may be out of date: spans of them arrived since it was made (up to the arrival {until}),
+-- or the clock may change it. With the days and the hours their jobs are in.
 SELECT workflow_id, min(day) AS first_day, groupUniqArray(day) AS days,
     -- Those of each day, which are few, however far apart the days are.
-    groupUniqArrayArray(arrayMap(h -> toDateTime(h, 'UTC'), range(toUnixTimestamp(first_hour), toUnixTimestamp(last_hour) + 1, 3600))) AS hours
+    groupUniqArrayArray(arrayMap(h -> toDateTime(h, 'UTC'),
+        range(toUnixTimestamp(first_hour), toUnixTimestamp(last_hour) + 1, 3600))) AS hours
 FROM {database}.workflow_marks
 WHERE workflow_id IN
 (

@@ -8,7 +8,8 @@ SELECT system, queue,
     arrivals_per_second / nullIf(starts_per_second, 0) AS load,
     sumIf(m.waiting, minute = since) AS waiting_before, sumIf(m.waiting, minute = present) AS waiting_now,
     toInt64(waiting_now) - toInt64(waiting_before) AS growth,
-    if(starts_per_second > arrivals_per_second AND waiting_now > 0, waiting_now / (starts_per_second - arrivals_per_second), NULL) AS drained_in_seconds
+    if(starts_per_second > arrivals_per_second AND waiting_now > 0,
+        waiting_now / (starts_per_second - arrivals_per_second), NULL) AS drained_in_seconds
 FROM queue_minutes AS m
 WHERE minute >= since
 GROUP BY system, queue

@@ -5,6 +5,7 @@
 SELECT DISTINCT job_id
 FROM jobs
 WHERE startsWith(job_id, {prefix:String})
-    AND coalesce(enqueued_at, started_at) >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) AND (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR enqueued_at IS NULL)
+    AND coalesce(enqueued_at, started_at) >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32})
+    AND (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR enqueued_at IS NULL)
 ORDER BY job_id
 LIMIT {limit:UInt32}

@@ -10,6 +10,7 @@ SELECT
     round(quantileExactInclusiveOrNull(0.95)(run_seconds), 6) AS run_p95_seconds,
     round(sum(run_seconds), 6) AS total_run_seconds
 FROM attempts
-WHERE coalesce(enqueued_at, started_at) >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) AND (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR enqueued_at IS NULL)
+WHERE coalesce(enqueued_at, started_at) >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32})
+    AND (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR enqueued_at IS NULL)
 GROUP BY system, job_type
 ORDER BY total_run_seconds DESC, job_type

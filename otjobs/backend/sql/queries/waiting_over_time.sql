@@ -3,7 +3,8 @@
 -- param queue String =  -- only this queue
 -- param job_type String =  -- only this job type
 -- param step_seconds UInt32 = 300 -- length of an interval
-SELECT toStartOfInterval(minute, toIntervalSecond({step_seconds:UInt32})) AS time, system, queue, max(m.n) AS waiting, max(m.oldest) AS oldest_wait_seconds
+SELECT toStartOfInterval(minute, toIntervalSecond({step_seconds:UInt32})) AS time, system, queue, max(m.n) AS waiting,
+    max(m.oldest) AS oldest_wait_seconds
 FROM
 (
     SELECT minute, system, queue, sum(waiting) AS n, max(oldest_wait_seconds) AS oldest

@@ -5,6 +5,7 @@
 SELECT DISTINCT workflow_id
 FROM jobs
 WHERE startsWith(workflow_id, {prefix:String})
-    AND coalesce(enqueued_at, started_at) >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) AND (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR enqueued_at IS NULL)
+    AND coalesce(enqueued_at, started_at) >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32})
+    AND (enqueued_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR enqueued_at IS NULL)
 ORDER BY workflow_id
 LIMIT {limit:UInt32}

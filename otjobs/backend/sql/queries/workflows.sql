@@ -1,10 +1,12 @@
--- The workflows of the last while, of one type or all, only open or only complete ones if wanted: newest or slowest first.
+-- The workflows of the last while, of one type or all, only open or only complete ones if wanted: newest or slowest
+--     first.
 -- param seconds UInt32 = 86400 -- how far back
 -- param workflow_type String =  -- the root job's type
 -- param only String =  -- one of open, complete, failed
 -- param sort String = newest -- one of newest, slowest
 -- param limit UInt32 = 50 -- how many
-SELECT workflow_id, workflow_type, trigger, trigger_name, started_at, ended_at, complete, jobs, open_jobs, failed_jobs, attempts,
+SELECT workflow_id, workflow_type, trigger, trigger_name, started_at, ended_at, complete, jobs,
+    open_jobs, failed_jobs, attempts,
     wall_seconds, queue_seconds, run_seconds
 FROM workflows
 WHERE (started_at >= now64(9, 'UTC') - toIntervalSecond({seconds:UInt32}) OR started_at IS NULL)

@@ -1,1 +1,2 @@
+-- How many services have a clock.
 SELECT count() FROM {database}.service_clock FINAL

@@ -1,1 +1,2 @@
+-- Drops an old part of the live table, once its rows are in the shadow.
 ALTER TABLE {database}.{table} DROP PART '{part}'

@@ -1,1 +1,2 @@
+-- Takes a shadow away.
 DROP TABLE IF EXISTS {database}.rebuild_{table} SYNC

@@ -1,2 +1,3 @@
 -- Marks of events that the jobs of the day do not have.
-DELETE FROM {database}.minute_marks WHERE toDate(hour) = toDate('{day}') AND arrived < fromUnixTimestamp64Milli({marked}, 'UTC')
+DELETE FROM {database}.minute_marks WHERE toDate(hour) = toDate('{day}')
+    AND arrived < fromUnixTimestamp64Milli({marked}, 'UTC')

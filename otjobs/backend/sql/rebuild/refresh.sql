@@ -1,1 +1,2 @@
+-- Has a refreshable view refreshed now.
 SYSTEM REFRESH VIEW {database}.{view}

@@ -1,5 +1,7 @@
--- One row per attempt that started or ended: the executions of a job. Of a message that every worker gets, one for each of them.
--- An attempt that waits has no row here; see `open_jobs`. A redelivered attempt has no publication of its own: `published_at`, `ready_at` and `queue_seconds` are NULL.
+-- One row per attempt that started or ended: the executions of a job. Of a message that every worker gets, one for each
+--     of them.
+-- An attempt that waits has no row here; see `open_jobs`. A redelivered attempt has no publication of its own:
+--     `published_at`, `ready_at` and `queue_seconds` are NULL.
 SELECT
     system, -- the queue library: celery, rq, ...
     queue, -- the queue the job was first put on

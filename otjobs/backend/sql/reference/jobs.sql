@@ -1,5 +1,7 @@
--- One row per job: what became of it. Exact as soon as its spans arrived, and not before: no figure waits for a refresh.
--- A job of an instrumented worker and an un-instrumented producer has `enqueued_at` NULL and its row; one whose publish failed has none.
+-- One row per job: what became of it. Exact as soon as its spans arrived, and not before: no figure waits for a
+--     refresh.
+-- A job of an instrumented worker and an un-instrumented producer has `enqueued_at` NULL and its row; one whose publish
+--     failed has none.
 SELECT
     system, -- the queue library: celery, rq, ...
     queue, -- the queue the job was first put on
@@ -16,10 +18,12 @@ SELECT
     ready_at, -- when it could first start: the larger of publication and due time; NULL when neither is known
     started_at, -- start of the first attempt that started; NULL before
     ended_at, -- end of the last attempt; NULL while the job is open, also between two attempts
-    state, -- scheduled, waiting (also a retry that is due), running, succeeded, failed, retrying (in backoff), expired, cancelled, rejected, lost, or unpaired (of another instrumentation, whether it ever started is not known)
+    state, -- scheduled, waiting (also a retry that is due), running, succeeded, failed, retrying (in backoff), expired,
+    --     cancelled, rejected, lost, or unpaired (of another instrumentation, whether it ever started is not known)
     attempts, -- how many attempts started
     delay_seconds, -- waiting that was asked for: from publication to due time; NULL with `ready_at`
-    queue_seconds, -- queueing time of the first attempt that started: start minus ready, 0 where clocks disagree; NULL before, and when unknown
+    queue_seconds, -- queueing time of the first attempt that started: start minus ready, 0 where clocks disagree; NULL
+    --     before, and when unknown
     run_seconds, -- runtime of all ended attempts together; NULL before one that started has ended
     error_type, -- exception class or reason of the last attempt; '' without one
     dead_letter, -- 1 when it was set aside for good

@@ -1,4 +1,5 @@
--- The jobs that have not ended: `jobs` with `ended_at IS NULL`, found by their workflows instead of by a look at every job.
+-- The jobs that have not ended: `jobs` with `ended_at IS NULL`, found by their workflows instead of by a look at every
+--     job.
 -- Counts no job that is known only because a child names it. Needs no filter to be fast.
 SELECT
     system, -- the queue library: celery, rq, ...
@@ -15,7 +16,8 @@ SELECT
     enqueued_at, -- first publication; NULL when the producer is not instrumented. The filter that makes a query fast
     ready_at, -- as in `jobs`
     started_at, -- as in `jobs`: start of the first attempt
-    state, -- scheduled, waiting (also a retry that is due), running, retrying (in backoff) or unpaired (of another instrumentation, whether it ever started is not known)
+    state, -- scheduled, waiting (also a retry that is due), running, retrying (in backoff) or unpaired (of another
+    --     instrumentation, whether it ever started is not known)
     attempts, -- how many attempts started
     delay_seconds, -- as in `jobs`
     queue_seconds, -- as in `jobs`
@@ -30,5 +32,6 @@ SELECT
     last_attempt, -- number of the last known attempt
     running_since, -- start of the attempt that runs; NULL where none does
     waiting_since, -- since when it could start, of a retry when that was due; NULL unless its state is waiting
-    overtaken -- 1 when it waits for at least an hour, and its queue started others in the last hour, all of them ready later
+    overtaken -- 1 when it waits for at least an hour, and its queue started others in the last hour, all of them ready
+    --     later
 FROM open_jobs

@@ -9,5 +9,6 @@ SELECT
     beacons_missed, -- attempts whose beacons ceased in the minute while their service went on
     spans_without_job, -- spans that carry no job
     negative_waits, -- starts before their job was ready: clocks disagree
-    doubtful_times -- spans with a time before 2020, of a day whose jobs are gone, or over a day ahead, when it first arrived: what it tells of then is in no minute
+    doubtful_times -- spans with a time before 2020, of a day whose jobs are gone, or over a day ahead, when it first
+    --     arrived: what it tells of then is in no minute
 FROM pipeline_health

@@ -1,5 +1,7 @@
 -- One row per workflow: a root job, or several, and all that came of it.
--- Stored rows are used where nothing can have changed them, the rest is computed when read: exact at any moment. `complete` is never said too early (readings.md names the exceptions). A filter on `started_at` or `ended_at` makes it fast.
+-- Stored rows are used where nothing can have changed them, the rest is computed when read: exact at any moment.
+--     `complete` is never said too early (readings.md names the exceptions). A filter on `started_at` or `ended_at`
+--     makes it fast.
 SELECT
     workflow_id, -- id of the workflow
     trace_id, -- the same

@@ -1,6 +1,7 @@
 -- What this database is told to keep, and what follows from it. All later views build on `horizons`.
 
--- The newest value of a name counts; older ones stay, as a record.
+-- The newest value of a name counts, so a row that is there twice changes nothing; older ones stay, as a record.
+-- Engine MergeTree; key name and time; retention: for ever.
 CREATE TABLE IF NOT EXISTS {database}.otjobs_settings
 (
     name LowCardinality(String),
@@ -10,14 +11,14 @@ CREATE TABLE IF NOT EXISTS {database}.otjobs_settings
 ENGINE = MergeTree
 ORDER BY (name, set_at);
 
--- How far back the layers reach, in whole days (UTC). Days before are never computed again, since what they were made of
--- is gone or going: spans of their jobs that arrive late stay spans.
+-- How far back the layers reach, in whole days (UTC). Days before are never computed again, since what they were made
+-- of is gone or going: spans of their jobs that arrive late stay spans.
 --   jobs_taken_from   arriving spans make jobs from this day on
---   jobs_kept_from    jobs are shown, workflows and minutes computed, from this day on: half an hour later, so that what
---                     arrived in time is in the figures before they freeze; the bytes go another half hour later
+--   jobs_kept_from    jobs are shown, workflows and minutes computed, from this day on: half an hour later, so that
+--                     what arrived in time is in the figures before they freeze; the bytes go another half hour later
 --   spans_kept_from   every span from this day on is stored
--- A longer retention brings nothing back, hence `..._lost_before`. Nothing lies before 1970-01-02 (see attempt_states), so
--- that a mark of an earlier time can say "frozen" (see forget).
+-- A longer retention brings nothing back, hence `..._lost_before`. Nothing lies before 1970-01-02 (see attempt_states),
+-- so that a mark of an earlier time can say "frozen" (see forget).
 CREATE OR REPLACE VIEW {database}.horizons
 DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH

@@ -1,7 +1,7 @@
 -- Landing tables: every span as the collector's ClickHouse exporter writes it (22 columns).
 -- Engine MergeTree; one partition a day; retention by partition TTL. Key hour, trace, time: the spans of one job, which
--- repeat ids and times, lie side by side, which takes a third off the bytes; a trace is one range of the key; and a time
--- filter prunes to the hour.
+-- repeat ids and times, lie side by side, which takes a third off the bytes; a trace is one range of the key; and a
+-- time filter prunes to the hour.
 -- Why right under duplicates: nothing counts rows here. The deduplication window only saves the room of plain retries.
 
 CREATE TABLE IF NOT EXISTS {database}.otel_traces
@@ -36,6 +36,7 @@ ORDER BY (toStartOfHour(Timestamp), TraceId, Timestamp)
 SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1;
 
 -- Start and end of each trace, for readers that look a trace up by id. Minima and maxima: repeats change nothing.
+-- Engine AggregatingMergeTree; key trace id; no partitions; retention that of spans, when rows are merged.
 CREATE TABLE IF NOT EXISTS {database}.otel_traces_trace_id_ts
 (
     TraceId String CODEC(ZSTD(1)),

@@ -1,22 +1,24 @@
 -- The contract views: attempts, jobs, workflows. Views only: they hold nothing and are right whenever the states are.
 -- Why fast: every filter on a key column (enqueued_at, system, queue, job_type, ids) reaches the states through the
--- window, because it is the same for all rows of a job; each view reads only the columns that are asked for; and the one
--- window, over all attempts of a job, carries columns that are narrow already.
+-- window, because it is the same for all rows of a job; each view reads only the columns that are asked for; and the
+-- one window, over all attempts of a job, carries columns that are narrow already.
 
 -- Every known attempt, started, ended or still waiting, and what must be known of the others of its job.
 CREATE OR REPLACE VIEW {database}.attempt_facts
 DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT
     *,
-    -- Of the job: twice the number of the last attempt that started, plus 1 if that one may still run; 1 if none started
-    -- and an end was reported; 0 if nothing but publications is known.
-    max(multiIf(has_started, 2 * toUInt32(attempt) + (NOT reported AND NOT silent), toUInt32(reported))) OVER job AS newest,
+    -- Of the job: twice the number of the last attempt that started, plus 1 if that one may still run; 1 if none
+    -- started and an end was reported; 0 if nothing but publications is known.
+    max(multiIf(has_started, 2 * toUInt32(attempt) + (NOT reported AND NOT silent), toUInt32(reported))) OVER job
+        AS newest,
     max(attempt) OVER job AS last_attempt,
     -- When the job was first seen to start: an attempt whose own start nobody saw was gone by then.
     min(first_start) OVER job AS job_start,
     argMin(multiIf(attempt = 1, ifNull(ready_at, never),
         -- Delivered a second time, it is still the first publication.
-        redelivered = 1 AND attempt = 2 AND enqueued_at > early, greatest(assumeNotNull(enqueued_at), ifNull(due_at, never)),
+        redelivered = 1 AND attempt = 2 AND enqueued_at > early,
+        greatest(assumeNotNull(enqueued_at), ifNull(due_at, never)),
         never), attempt) OVER job AS first_publication,
     -- Of the first attempt that started.
     argMin(first_start, start_order) OVER job AS job_started,
@@ -67,12 +69,14 @@ FROM
         s.workflow_id AS workflow_id,
         s.job_id AS job_id,
         s.attempt AS attempt,
-        multiIf(s.redelivered = 1, NULL, s.published_at > 0, s.published_at, s.attempt = 1 AND s.enqueued_at > early, s.enqueued_at, NULL) AS published_at,
-        if(isNull(published_at) OR s.pairing % 4 = 1, NULL, greatest(assumeNotNull(published_at), s.due_at)) AS ready_at,
+        multiIf(s.redelivered = 1, NULL, s.published_at > 0, s.published_at, s.attempt = 1 AND s.enqueued_at > early,
+            s.enqueued_at, NULL) AS published_at,
+        if(isNull(published_at) OR s.pairing % 4 = 1, NULL, greatest(assumeNotNull(published_at), s.due_at))
+            AS ready_at,
         -- Of another instrumentation, when it was ready is not told; until it starts, it counts from its publication.
         if(isNull(published_at), NULL, greatest(assumeNotNull(published_at), s.due_at)) AS published_or_due_at,
-        -- A publication that may never be brought together with its run: until when it counts as waiting. (The stock Celery and
-        -- TaskIQ instrumentations always say which publication a run came from.)
+        -- A publication that may never be brought together with its run: until when it counts as waiting. (The stock
+        -- Celery and TaskIQ instrumentations always say which publication a run came from.)
         if(s.pairing = 0 OR s.system IN ('celery', 'taskiq') OR isNull(published_or_due_at), far,
             assumeNotNull(published_or_due_at) + toIntervalHour(if(s.system = 'bullmq', 24, 1))) AS waits_until,
         nullIf(s.retry_ready_at, never) AS retry_ready_at,
@@ -88,7 +92,8 @@ FROM
         -- Missed three beacons: lost, if it has not ended.
         clock >= alive.at + toIntervalNanosecond(toInt64(3e9 * alive.interval_seconds)) AS silent,
         -- A whole beacon is missing: its service went on sending for two intervals, and there is no report of an end.
-        toUInt8(beaconed AND NOT reported AND clock >= alive.at + toIntervalNanosecond(toInt64(2e9 * alive.interval_seconds))) AS overdue,
+        toUInt8(beaconed AND NOT reported AND clock >= alive.at
+            + toIntervalNanosecond(toInt64(2e9 * alive.interval_seconds))) AS overdue,
         if(beaconed, alive.at, NULL) AS last_sign_at,
         s.attempt = 1 AND s.expires_at > 0 AND moment > s.expires_at AS expired,
         if(reported AND ending.cpu_seconds >= 0, ending.cpu_seconds, NULL) AS cpu_seconds,
@@ -114,7 +119,8 @@ FROM
         s.max_attempts AS max_attempts,
         s.redelivered AS redelivered,
         if(s.parent_id = '', s.job_type, s.workflow_type) AS workflow_type,
-        nullIf(if(s.parent_id = '', if(s.enqueued_at > early, s.enqueued_at, NULL), s.workflow_started_at), never) AS workflow_started_at,
+        nullIf(if(s.parent_id = '', if(s.enqueued_at > early, s.enqueued_at, NULL), s.workflow_started_at), never)
+            AS workflow_started_at,
         if(s.parent_id = '', s.trigger, 'job') AS trigger,
         if(s.parent_id = '', s.trigger_name, s.parent_type) AS trigger_name,
         s.roots AS roots,
@@ -144,7 +150,8 @@ SELECT
     multiIf(isNull(wait), NULL, wait < 0, 0, wait) AS queue_seconds,
     if(has_started AND (reported OR is_lost), signed_seconds, NULL) AS run_seconds,
     multiIf(reported, reported_outcome, is_lost, 'lost', is_expired, 'expired', has_started, 'running', '') AS outcome,
-    coalesce(started_at, ended_at, if(intDiv(newest, 2) > attempt, job_start, NULL), nullIf(waits_until, far)) AS left_at,
+    coalesce(started_at, ended_at, if(intDiv(newest, 2) > attempt, job_start, NULL), nullIf(waits_until, far))
+        AS left_at,
     -- Since when this attempt waits, or waited until it left.
     if(outcome = '', published_or_due_at, ready_at) AS waits_from,
     -- Since when the attempt after this one waits, of which there is no span before it starts.
@@ -165,8 +172,10 @@ SELECT
     if(several, if(run.4 < toDateTime64('2261-01-01 00:00:00', 9, 'UTC'), run.4, NULL), r.started_at) AS started_at,
     if(several, greatest(run.3, ifNull(started_at, run.3)), r.ended_at) AS ended_at,
     if(several, if(run.12 >= 0, run.12, NULL), r.cpu_seconds) AS cpu_seconds,
-    if(several, greatest((toUnixTimestamp64Nano(started_at) - toUnixTimestamp64Nano(ready_at)) / 1e9, 0), r.queue_seconds) AS queue_seconds,
-    if(several, (toUnixTimestamp64Nano(ended_at) - toUnixTimestamp64Nano(started_at)) / 1e9, r.run_seconds) AS run_seconds,
+    if(several, greatest((toUnixTimestamp64Nano(started_at) - toUnixTimestamp64Nano(ready_at)) / 1e9, 0),
+        r.queue_seconds) AS queue_seconds,
+    if(several, (toUnixTimestamp64Nano(ended_at) - toUnixTimestamp64Nano(started_at)) / 1e9, r.run_seconds)
+        AS run_seconds,
     if(several, run.5, r.outcome) AS outcome,
     if(several, run.6, r.error_type) AS error_type,
     enqueued_at, parent_id,
@@ -182,7 +191,8 @@ SELECT
     attempt_queue,
     if(several, toUInt8(run.2 = 1), r.observed) AS observed,
     workflow_type, trigger, trigger_name, group_id, producer
-FROM (SELECT *, {include broadcast_runs} AS runs FROM {database}.attempt_rows WHERE started_at IS NOT NULL OR ended_at IS NOT NULL) AS r
+FROM (SELECT *, {include broadcast_runs} AS runs FROM {database}.attempt_rows
+    WHERE started_at IS NOT NULL OR ended_at IS NOT NULL) AS r
 LEFT ARRAY JOIN r.runs AS run;
 
 -- Jobs, and what the completion of their workflow needs to know of them: the row of the last attempt, with what the
@@ -196,7 +206,8 @@ AS WITH
     r.newest > 1 AND r.newest % 2 = 1 AS runs,
     r.newest = 0 AND r.first_expired > 0 AS is_expired,
     nullIf(r.first_publication, never) AS job_ready_at,
-    if(r.job_started = far OR r.job_ready = never, NULL, (toUnixTimestamp64Nano(r.job_started) - toUnixTimestamp64Nano(r.job_ready)) / 1e9) AS wait,
+    if(r.job_started = far OR r.job_ready = never, NULL,
+        (toUnixTimestamp64Nano(r.job_started) - toUnixTimestamp64Nano(r.job_ready)) / 1e9) AS wait,
     -- Attempts below the last one that have ended, or that a redelivery followed: all of them?
     if(r.job_redelivered = 0, r.starts_or_ends - runs + is_expired - isNotNull(r.ended_at) = r.attempt - 1,
         length(arrayDistinct(arrayConcat(
@@ -223,7 +234,8 @@ SELECT
     if(r.outcome IN ('', 'running', 'retry'), NULL, r.ended_at) AS ended_at,
     multiIf(r.outcome = 'success', 'succeeded', r.outcome = 'failure', 'failed',
         -- In backoff, or nobody knows when it is due.
-        r.outcome = 'retry', if(r.next_waits_from <= now64(9, 'UTC'), 'waiting', 'retrying'), r.outcome != '', r.outcome,
+        r.outcome = 'retry', if(r.next_waits_from <= now64(9, 'UTC'), 'waiting', 'retrying'), r.outcome != '',
+        r.outcome,
         job_ready_at > now64(9, 'UTC'), 'scheduled', r.waits_until <= now64(9, 'UTC'), 'unpaired', 'waiting') AS state,
     r.starts AS attempts,
     (toUnixTimestamp64Nano(job_ready_at) - toUnixTimestamp64Nano(r.enqueued_at)) / 1e9 AS delay_seconds,
@@ -258,7 +270,8 @@ FROM {database}.attempt_rows AS r;
 CREATE OR REPLACE VIEW {database}.jobs
 DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT
-    system, queue, job_type, job_id, trace_id, workflow_id, workflow_type, parent_id, parent_type, trigger, trigger_name,
+    system, queue, job_type, job_id, trace_id, workflow_id, workflow_type, parent_id,
+    parent_type, trigger, trigger_name,
     enqueued_at, ready_at, started_at, ended_at, state, attempts, delay_seconds, queue_seconds, run_seconds, error_type,
     dead_letter, worker, service, release, producer, group_id, dispatched, labels, parent_attempt, workflow_started_at,
     expires_at, max_attempts

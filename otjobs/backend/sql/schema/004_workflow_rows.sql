@@ -1,9 +1,11 @@
 -- Workflows, each with a stored row, so that a list of them needs no look at their jobs.
--- A stored row counts only while nothing can have changed it; the others are computed when they are read. So the view is
--- exact at any moment, with or without refresh, and its cost follows what arrived in the last minute.
+-- A stored row counts only while nothing can have changed it; the others are computed when they are read. So the view
+-- is exact at any moment, with or without refresh, and its cost follows what arrived in the last minute.
 -- Why right under duplicates: rows are computed from the states, which are, and never counted together.
 
--- When the spans of a workflow last arrived, and the hours its jobs are in; one partition a day of jobs.
+-- When the spans of a workflow last arrived, and the hours its jobs are in.
+-- Engine AggregatingMergeTree; key day of jobs and workflow; one partition a day; retention: the layer `workflows`.
+-- Minima and maxima: repeats change nothing.
 CREATE TABLE IF NOT EXISTS {database}.workflow_marks
 (
     day Date,
@@ -25,7 +27,8 @@ AS SELECT toDate(hour) AS day, workflow_id, min(hour) AS first_hour, max(hour) A
 FROM {database}.attempt_states
 GROUP BY day, workflow_id;
 
--- The newest row of a workflow counts; one partition a month. The row of the empty id, in a partition of its own and so
+-- Engine ReplacingMergeTree; key day and workflow; one partition a month; retention: the layer `workflows`.
+-- The newest row of a workflow counts. The row of the empty id, in a partition of its own and so
 -- the last of an insert, says how far in order of arrival the rows have come (`through`).
 CREATE TABLE IF NOT EXISTS {database}.workflow_rows
 (
@@ -58,8 +61,8 @@ PARTITION BY toYYYYMM(day)
 ORDER BY (day, workflow_id)
 SETTINGS ttl_only_drop_parts = 1;
 
--- Up to which arrival the stored rows have seen everything. An insert is visible in one table a little before another, so
--- what arrived less than a minute before a row was made may not be in it.
+-- Up to which arrival the stored rows have seen everything. An insert is visible in one table a little before another,
+-- so what arrived less than a minute before a row was made may not be in it.
 CREATE OR REPLACE VIEW {database}.workflow_progress
 DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT max(least(through, computed_at - toIntervalSecond(60))) AS settled
@@ -69,7 +72,8 @@ CREATE OR REPLACE VIEW {database}.dirty_workflows
 DEFINER = {definer} SQL SECURITY DEFINER
 AS {include dirty_workflows until=now64(3, 'UTC')};
 
--- The same as pairs of an hour and the hash of an id, asked once a query: both halves of `workflows` must mean the same.
+-- The same as pairs of an hour and the hash of an id, asked once a query: both halves of `workflows` must mean the
+-- same.
 CREATE OR REPLACE VIEW {database}.dirty_workflow_hours
 DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT arrayJoin(hours) AS hour, cityHash64(workflow_id) AS id FROM {database}.dirty_workflows;
@@ -77,15 +81,18 @@ AS SELECT arrayJoin(hours) AS hour, cityHash64(workflow_id) AS id FROM {database
 CREATE OR REPLACE VIEW {database}.workflows
 DEFINER = {definer} SQL SECURITY DEFINER
 AS
-SELECT workflow_id, workflow_id AS trace_id, workflow_type, trigger, trigger_name, started_at, ended_at, complete, jobs, open_jobs,
+SELECT workflow_id, workflow_id AS trace_id, workflow_type, trigger, trigger_name, started_at,
+    ended_at, complete, jobs, open_jobs,
     failed_jobs, attempts, wall_seconds, queue_seconds, run_seconds
 FROM {database}.workflow_rows FINAL
 WHERE NOT deleted AND day < toDate('2149-06-06')
-    AND cityHash64(workflow_id) NOT IN (SELECT arrayJoin((SELECT groupArray((hour, id)) FROM {database}.dirty_workflow_hours)).2)
+    AND cityHash64(workflow_id) NOT
+        IN (SELECT arrayJoin((SELECT groupArray((hour, id)) FROM {database}.dirty_workflow_hours)).2)
 UNION ALL
 SELECT workflow_id, trace_id, workflow_type, trigger, trigger_name, started_at, ended_at, complete, jobs, open_jobs,
     failed_jobs, attempts, wall_seconds, queue_seconds, run_seconds
-FROM ({include workflow_figures jobs=({include dirty_workflow_jobs pairs=(SELECT groupArray((hour, id)) FROM {database}.dirty_workflow_hours)})});
+FROM ({include workflow_figures jobs=({include dirty_workflow_jobs pairs=(SELECT groupArray((hour, id))
+    FROM {database}.dirty_workflow_hours)})});
 
 -- Makes the rows that are out of date, those whose spans arrived first first, some 100,000 at a time.
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.workflow_rows_mv
@@ -94,19 +101,23 @@ DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH
     (SELECT settled FROM {database}.workflow_progress) AS made_through,
     (SELECT greatest(max(arrived), made_through) FROM
-        (SELECT arrived FROM {database}.workflow_marks WHERE arrived > made_through ORDER BY arrived LIMIT 100000)) AS bound,
+        (SELECT arrived FROM {database}.workflow_marks WHERE arrived > made_through ORDER BY arrived LIMIT 100000))
+            AS bound,
     next_workflows AS ({include dirty_workflows until=bound}),
-    (SELECT groupArray((hour, id)) FROM (SELECT arrayJoin(hours) AS hour, cityHash64(workflow_id) AS id FROM next_workflows)) AS next_pairs,
+    (SELECT groupArray((hour, id)) FROM (SELECT arrayJoin(hours) AS hour, cityHash64(workflow_id) AS id
+        FROM next_workflows)) AS next_pairs,
     next_jobs AS ({include dirty_workflow_jobs pairs=next_pairs})
 SELECT *, assumeNotNull(bound) AS through, now64(3, 'UTC') AS computed_at
 FROM
 (
-    SELECT day, workflow_id, workflow_type, trigger, trigger_name, started_at, ended_at, complete, jobs, open_jobs, failed_jobs,
+    SELECT day, workflow_id, workflow_type, trigger, trigger_name, started_at, ended_at,
+        complete, jobs, open_jobs, failed_jobs,
         attempts, wall_seconds, queue_seconds, run_seconds, pending, 0 AS deleted
     FROM ({include workflow_figures jobs=next_jobs})
     UNION ALL
     -- A workflow that turns out to have begun on an earlier day leaves no row at the later one.
-    SELECT arrayJoin(arrayFilter(d -> d > first_day, days)) AS day, workflow_id, '', '', '', NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL, 0, 1
+    SELECT arrayJoin(arrayFilter(d -> d > first_day, days)) AS day, workflow_id, '', '', '', NULL, NULL, 0, 0,
+        0, 0, 0, NULL, NULL, NULL, 0, 1
     FROM next_workflows
     UNION ALL
     SELECT toDate('2149-06-06'), '', '', '', '', NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL, 0, 0

@@ -1,9 +1,10 @@
 -- Minutes: what happened in each, by queue and type.
--- A stored minute counts only while nothing can have changed it; the others are computed when they are read. So the view
--- is exact at any moment, with or without refresh, and its cost follows what arrived in the last minutes.
+-- A stored minute counts only while nothing can have changed it; the others are computed when they are read. So the
+-- view is exact at any moment, with or without refresh, and its cost follows what arrived in the last minutes.
 -- Why right under duplicates: a minute is always computed as a whole from the states, and its newest version counts.
 
--- When spans with an event in a minute last arrived, and the hours their jobs are in.
+-- When spans with an event in a minute last arrived, and the hours their jobs are in. Maxima: repeats change nothing.
+-- Engine AggregatingMergeTree; key minute and hour; one partition a month; retention: the layer `minutes`.
 CREATE TABLE IF NOT EXISTS {database}.minute_marks
 (
     minute DateTime('UTC'),
@@ -20,15 +21,18 @@ DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH
     toDateTime64('2106-01-01 00:00:00', 9, 'UTC') AS far,
     toDateTime64(0, 9, 'UTC') AS never,
-    arrayFilter(x -> x > never AND x <= far, [ifNull(enqueued_at, never), published_at, due_at, retry_ready_at, expires_at, started_at,
+    arrayFilter(x -> x > never AND x <= far, [ifNull(enqueued_at, never), published_at, due_at,
+        retry_ready_at, expires_at, started_at,
         observed_started_at, alive.at, least(ending.at, far)]) AS moments
 -- Also the minute that ends just there: who is ready at its very end waits in it.
 SELECT arrayJoin(arrayDistinct(arrayFlatten(arrayMap(x -> [toStartOfMinute(toDateTime(x, 'UTC')),
-    toStartOfMinute(toDateTime(x - toIntervalNanosecond(1), 'UTC'))], moments)))) AS minute, hour, now64(3, 'UTC') AS arrived
+    toStartOfMinute(toDateTime(x - toIntervalNanosecond(1), 'UTC'))], moments)))) AS minute,
+        hour, now64(3, 'UTC') AS arrived
 FROM {database}.attempt_states
 GROUP BY minute, hour;
 
 -- Publications that failed; a span each, so that one stored twice counts once.
+-- Engine ReplacingMergeTree; key minute, system, queue, type, span; one partition a month; retention: layer `minutes`.
 CREATE TABLE IF NOT EXISTS {database}.dispatch_failures
 (
     minute DateTime('UTC'),
@@ -48,19 +52,24 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.dispatch_failures_mv TO {datab
 DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH {include bounded_text} AS text
 SELECT
-    toStartOfMinute(toDateTime(least(greatest(Timestamp, toDateTime64(0, 9, 'UTC')), toDateTime64('2106-01-01 00:00:00', 9, 'UTC')), 'UTC')) AS minute,
+    toStartOfMinute(toDateTime(least(greatest(Timestamp, toDateTime64(0, 9, 'UTC')),
+        toDateTime64('2106-01-01 00:00:00', 9, 'UTC')), 'UTC')) AS minute,
     text(SpanAttributes['messaging.system']) AS system,
     text(SpanAttributes['messaging.destination.name']) AS queue,
     text(SpanAttributes['otjobs.job.type']) AS job_type,
     TraceId AS trace_id, SpanId AS span_id,
     text(SpanAttributes['error.type']) AS error_type
 FROM {database}.otel_traces
-WHERE StatusCode = 'Error' AND SpanAttributes['messaging.operation.type'] = 'send' AND SpanAttributes['otjobs.job.type'] != '';
+WHERE StatusCode = 'Error' AND SpanAttributes['messaging.operation.type'] = 'send'
+    AND SpanAttributes['otjobs.job.type'] != '';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.dispatch_failure_marks_mv TO {database}.minute_marks
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT minute, toDateTime(0, 'UTC') AS hour, now64(3, 'UTC') AS arrived FROM {database}.dispatch_failures GROUP BY minute;
+AS SELECT minute, toDateTime(0, 'UTC') AS hour, now64(3, 'UTC') AS arrived
+    FROM {database}.dispatch_failures GROUP BY minute;
 
+-- What happened in each minute, as it was when the minute was computed; of its versions the newest counts.
+-- Engine ReplacingMergeTree; key minute, system, queue, type; one partition a month; retention: the layer `minutes`.
 CREATE TABLE IF NOT EXISTS {database}.minute_rows
 (
     minute DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
@@ -116,8 +125,9 @@ FROM {database}.minute_rows WHERE system = '' AND queue = '' AND job_type = ''
 GROUP BY minute;
 
 -- Minutes whose stored version may be out of date: something arrived since (an insert is visible in one table a little
--- before another: within the last minute, too), it was not over yet, or the clock may change it. No other minutes are ever
--- figured out, so a time before 2020, of a day whose jobs are gone, or more than a day ahead has none: until it is nearer.
+-- before another: within the last minute, too), it was not over yet, or the clock may change it. No other minutes are
+-- ever figured out, so a time before 2020, of a day whose jobs are gone, or more than a day ahead has none: until it is
+-- nearer.
 CREATE OR REPLACE VIEW {database}.dirty_minutes
 DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT marks.minute AS minute, versions.version AS version
@@ -144,7 +154,8 @@ AS {include current_minutes dirty=(SELECT groupArray(minute) FROM {database}.dir
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.minute_rows_mv
 REFRESH EVERY 30 SECOND APPEND TO {database}.minute_rows
 DEFINER = {definer} SQL SECURITY DEFINER
-AS WITH (SELECT groupArray(minute) FROM (SELECT minute FROM {database}.dirty_minutes ORDER BY version, minute LIMIT 1440)) AS next_minutes
+AS WITH (SELECT groupArray(minute) FROM (SELECT minute FROM {database}.dirty_minutes ORDER BY version,
+    minute LIMIT 1440)) AS next_minutes
 SELECT *, now64(3, 'UTC') AS computed_at FROM ({include minute_figures minutes=next_minutes})
 ORDER BY minute, system, queue, job_type
 SETTINGS max_insert_threads = 1, max_threads = 1;
@@ -152,9 +163,11 @@ SETTINGS max_insert_threads = 1, max_threads = 1;
 -- What minutes are put together from: what happened in each, and who waited at its end (the running minute: now).
 CREATE OR REPLACE VIEW {database}.minute_parts
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT minute, system, queue, job_type, dispatched, dispatch_failed, started, succeeded, failed, retried, expired, cancelled,
+AS SELECT minute, system, queue, job_type, dispatched, dispatch_failed, started, succeeded,
+    failed, retried, expired, cancelled,
     rejected, lost, toUInt64(0) AS waiting, toDateTime64(0, 9, 'UTC') AS first_ready,
-    arrayMap(x -> if(isNaN(x), NULL, x), queue_quantiles) AS queue_p, arrayMap(x -> if(isNaN(x), NULL, x), run_quantiles) AS run_p,
+    arrayMap(x -> if(isNaN(x), NULL, x), queue_quantiles) AS queue_p,
+    arrayMap(x -> if(isNaN(x), NULL, x), run_quantiles) AS run_p,
     queue_seconds_total, run_seconds_total, queue_count, run_count, queue_values, run_values, queue_state, run_state
 -- As text, not as the view: both halves ask what is out of date as one.
 FROM ({include current_minutes dirty=(SELECT groupArray(minute) FROM {database}.dirty_minutes)})
@@ -162,8 +175,10 @@ WHERE dispatched + dispatch_failed + started + succeeded + failed + retried + ex
 UNION ALL
 -- Of a wait of more than 100 days the last 100, so that no single job makes millions of rows.
 WITH toUInt32(least(toUnixTimestamp(crossed), toUnixTimestamp(now()) + 1)) AS until
-SELECT arrayJoin(arrayMap(m -> toDateTime(m, 'UTC'), range(greatest(toUnixTimestamp(ready_minute), toUInt32(intDiv(until, 60) * 60 - 8640000)), until, 60))) AS minute,
-    system, queue, job_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n, its_first_ready, [NULL, NULL, NULL, NULL], [NULL, NULL, NULL, NULL], NULL, NULL, 0, 0, [], [],
+SELECT arrayJoin(arrayMap(m -> toDateTime(m, 'UTC'), range(greatest(toUnixTimestamp(ready_minute),
+    toUInt32(intDiv(until, 60) * 60 - 8640000)), until, 60))) AS minute,
+    system, queue, job_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n, its_first_ready, [NULL, NULL, NULL, NULL],
+    [NULL, NULL, NULL, NULL], NULL, NULL, 0, 0, [], [],
     arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64()),
     arrayReduce('quantilesTDigestState(0.5, 0.9, 0.95, 0.99)', emptyArrayFloat64())
 FROM
@@ -182,9 +197,11 @@ FROM
 CREATE OR REPLACE VIEW {database}.queue_minutes
 DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH
-    if({sharded}, arrayMap(x -> if(isNaN(x), NULL, x), quantilesExactInclusiveArray(0.5, 0.9, 0.95, 0.99)(e.queue_values)),
+    if({sharded}, arrayMap(x -> if(isNaN(x), NULL, x),
+        quantilesExactInclusiveArray(0.5, 0.9, 0.95, 0.99)(e.queue_values)),
         [max(e.queue_p[1]), max(e.queue_p[2]), max(e.queue_p[3]), max(e.queue_p[4])]) AS queue_quantiles,
-    if({sharded}, arrayMap(x -> if(isNaN(x), NULL, x), quantilesExactInclusiveArray(0.5, 0.9, 0.95, 0.99)(e.run_values)),
+    if({sharded}, arrayMap(x -> if(isNaN(x), NULL, x),
+        quantilesExactInclusiveArray(0.5, 0.9, 0.95, 0.99)(e.run_values)),
         [max(e.run_p[1]), max(e.run_p[2]), max(e.run_p[3]), max(e.run_p[4])]) AS run_quantiles
 SELECT
     minute, system, queue, job_type,
@@ -199,7 +216,8 @@ SELECT
     sum(e.rejected) AS rejected,
     sum(e.lost) AS lost,
     sum(e.waiting) AS waiting,
-    if(waiting = 0, NULL, (toUnixTimestamp64Nano(least(toDateTime64(minute, 9, 'UTC') + toIntervalSecond(60), now64(9, 'UTC')))
+    if(waiting = 0, NULL,
+        (toUnixTimestamp64Nano(least(toDateTime64(minute, 9, 'UTC') + toIntervalSecond(60), now64(9, 'UTC')))
         - toUnixTimestamp64Nano(minIf(e.first_ready, e.waiting > 0))) / 1e9) AS oldest_wait_seconds,
     queue_quantiles[1] AS queue_p50_seconds,
     queue_quantiles[2] AS queue_p90_seconds,
@@ -232,10 +250,12 @@ AS SELECT
     quantileExactInclusiveOrNullIf(0.99)(w.wall_seconds, NOT w.is_start) AS wall_p99_seconds
 FROM
 (
-    SELECT toStartOfMinute(toDateTime(assumeNotNull(started_at), 'UTC')) AS minute, workflow_type, 1 AS is_start, failed_jobs, wall_seconds
+    SELECT toStartOfMinute(toDateTime(assumeNotNull(started_at), 'UTC')) AS minute, workflow_type,
+        1 AS is_start, failed_jobs, wall_seconds
     FROM {database}.workflows WHERE isNotNull(started_at)
     UNION ALL
-    SELECT toStartOfMinute(toDateTime(assumeNotNull(ended_at), 'UTC')) AS minute, workflow_type, 0, failed_jobs, wall_seconds
+    SELECT toStartOfMinute(toDateTime(assumeNotNull(ended_at), 'UTC')) AS minute,
+        workflow_type, 0, failed_jobs, wall_seconds
     FROM {database}.workflows WHERE isNotNull(ended_at)
 ) AS w
 GROUP BY minute, workflow_type;
@@ -243,8 +263,10 @@ GROUP BY minute, workflow_type;
 -- What triggers what: the type of the parent job, or the trigger of root jobs, and how many jobs came of it.
 CREATE OR REPLACE VIEW {database}.job_edges
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT minute, system, if(cause.1 = 'job', cause.2, '') AS parent_type, cause.1 AS trigger, cause.2 AS trigger_name, job_type, sum(n) AS dispatched
-FROM (SELECT minute, system, job_type, causes FROM {database}.current_minutes) -- inside: 25.8 looks for the tuple's elements in the view
+AS SELECT minute, system, if(cause.1 = 'job', cause.2, '') AS parent_type, cause.1 AS trigger, cause.2 AS trigger_name,
+    job_type, sum(n) AS dispatched
+-- inside: 25.8 looks for the tuple's elements in the view
+FROM (SELECT minute, system, job_type, causes FROM {database}.current_minutes)
 ARRAY JOIN causes.1 AS cause, causes.2 AS n
 GROUP BY minute, system, parent_type, trigger, trigger_name, job_type;
 
@@ -260,15 +282,17 @@ SELECT
     max(m.last_failure) AS last_failed_at,
     newest_trigger.1 AS last_trigger,
     newest_trigger.2 AS last_trigger_name,
-    arrayMap(x -> fromUnixTimestamp64Nano(-x, 'UTC'), groupArraySortedArray(50)(arrayMap(x -> -toUnixTimestamp64Nano(x), m.starts))) AS last_starts,
+    arrayMap(x -> fromUnixTimestamp64Nano(-x, 'UTC'),
+        groupArraySortedArray(50)(arrayMap(x -> -toUnixTimestamp64Nano(x), m.starts))) AS last_starts,
     if(length(last_starts) < 2, NULL, arrayReduce('quantileExactInclusive(0.5)',
-        arrayMap(i -> (toUnixTimestamp64Nano(last_starts[i]) - toUnixTimestamp64Nano(last_starts[i + 1])) / 1e9, range(1, length(last_starts))))) AS usual_interval_seconds,
+        arrayMap(i -> (toUnixTimestamp64Nano(last_starts[i]) - toUnixTimestamp64Nano(last_starts[i + 1])) / 1e9,
+            range(1, length(last_starts))))) AS usual_interval_seconds,
     (toUnixTimestamp64Nano(now64(9, 'UTC')) - toUnixTimestamp64Nano(last_started_at)) / 1e9 AS silent_seconds
 FROM {database}.current_minutes AS m
 GROUP BY system, job_type;
 
--- Of each queue with a start in the last hour: the earliest moment at which an attempt that started was ready. Starts of
--- which that is unknown say nothing. The marks name the hours in which the jobs of those starts are. FINAL is not
+-- Of each queue with a start in the last hour: the earliest moment at which an attempt that started was ready. Starts
+-- of which that is unknown say nothing. The marks name the hours in which the jobs of those starts are. FINAL is not
 -- needed: each row that tells of a start tells all of it, and the earliest of repeats is the earliest.
 CREATE OR REPLACE VIEW {database}.starts_lately
 DEFINER = {definer} SQL SECURITY DEFINER
@@ -277,13 +301,16 @@ FROM
 (
     SELECT s.system AS system, s.queue AS queue, least(s.started_at, s.observed_started_at) AS start,
         multiIf(s.redelivered = 1 OR s.pairing % 4 = 1, toDateTime64(0, 9, 'UTC'), s.published_at > 0, s.published_at,
-            s.attempt = 1 AND s.enqueued_at > toDateTime64(86400, 9, 'UTC'), assumeNotNull(s.enqueued_at), toDateTime64(0, 9, 'UTC')) AS published,
+            s.attempt = 1 AND s.enqueued_at > toDateTime64(86400, 9, 'UTC'), assumeNotNull(s.enqueued_at),
+            toDateTime64(0, 9, 'UTC')) AS published,
         greatest(published, s.due_at) AS ready
     FROM {database}.attempt_states AS s
-    WHERE s.hour IN (SELECT hour FROM {database}.minute_marks WHERE minute >= toStartOfMinute(now('UTC') - toIntervalHour(1)))
+    WHERE s.hour IN (SELECT hour FROM {database}.minute_marks
+        WHERE minute >= toStartOfMinute(now('UTC') - toIntervalHour(1)))
         AND s.pairing % 4 < 3
 )
-WHERE start >= now64(9, 'UTC') - toIntervalHour(1) AND start < toDateTime64('2261-01-01 00:00:00', 9, 'UTC') AND published > toDateTime64(0, 9, 'UTC')
+WHERE start >= now64(9, 'UTC') - toIntervalHour(1) AND start < toDateTime64('2261-01-01 00:00:00', 9, 'UTC')
+    AND published > toDateTime64(0, 9, 'UTC')
 GROUP BY system, queue;
 
 -- The jobs that have not ended, found by their workflows: no other job can be open, and the hours to look at are few.
@@ -297,19 +324,24 @@ AS WITH
         SELECT workflow_id FROM {database}.dirty_workflows
     ),
     (
-        SELECT groupUniqArrayArray(arrayMap(h -> (toDateTime(h, 'UTC'), cityHash64(workflow_id)), range(toUnixTimestamp(first_hour), toUnixTimestamp(last_hour) + 1, 3600)))
+        SELECT groupUniqArrayArray(arrayMap(h -> (toDateTime(h, 'UTC'), cityHash64(workflow_id)),
+            range(toUnixTimestamp(first_hour), toUnixTimestamp(last_hour) + 1, 3600)))
         FROM {database}.workflow_marks
         WHERE workflow_id IN (SELECT workflow_id FROM suspects)
     ) AS pairs,
     (SELECT mapFromArrays(groupArray(place), groupArray(earliest)) FROM
-        (SELECT cityHash64(system, queue) AS place, min(earliest_ready_at) AS earliest FROM {everywhere}.starts_lately GROUP BY place)) AS lately
+        (SELECT cityHash64(system, queue) AS place, min(earliest_ready_at) AS earliest
+            FROM {everywhere}.starts_lately GROUP BY place)) AS lately
 SELECT
-    system, queue, job_type, job_id, trace_id, workflow_id, workflow_type, parent_id, parent_type, trigger, trigger_name,
-    enqueued_at, ready_at, started_at, state, attempts, delay_seconds, queue_seconds, run_seconds, error_type, worker, service,
+    system, queue, job_type, job_id, trace_id, workflow_id, workflow_type, parent_id,
+    parent_type, trigger, trigger_name,
+    enqueued_at, ready_at, started_at, state, attempts, delay_seconds, queue_seconds,
+    run_seconds, error_type, worker, service,
     release, producer, group_id, labels, last_attempt, if(state = 'running', own_started_at, NULL) AS running_since,
     waiting_since,
     -- Ready for an hour in which its queue started others, all of them ready later.
-    ifNull(waiting_since <= now64(9, 'UTC') - toIntervalHour(1) AND lately[cityHash64(toString(system), toString(queue))] > waiting_since, 0) AS overtaken
+    ifNull(waiting_since <= now64(9, 'UTC') - toIntervalHour(1)
+        AND lately[cityHash64(toString(system), toString(queue))] > waiting_since, 0) AS overtaken
 FROM {database}.job_rows
 WHERE (hour, cityHash64(workflow_id)) IN (SELECT arrayJoin(pairs)) AND is_last AND ended_at IS NULL;
 

@@ -1,8 +1,10 @@
 -- The health of the pipeline itself: what is stored, how fresh, and where clocks disagree.
 
--- How soon the spans of a minute arrived, and which of them tell of a time that cannot be: one before 2020, of a day whose
--- jobs are gone, or more than a day ahead. A span that itself began at such a time counts in the minute it arrived in.
--- Minima, maxima of times of arrival, and a set of spans: a span that arrives again, later, changes none but the second.
+-- Engine AggregatingMergeTree; key minute; one partition a month; retention: the layer `minutes`.
+-- How soon the spans of a minute arrived, and which of them tell of a time that cannot be: one before 2020, of a day
+-- whose jobs are gone, or more than a day ahead. A span that itself began at such a time counts in the minute it
+-- arrived in. Minima, maxima of times of arrival, and a set of spans: a span that arrives again, later, changes none
+-- but the second.
 CREATE TABLE IF NOT EXISTS {database}.arrival_minutes
 (
     minute DateTime('UTC'),
@@ -17,12 +19,14 @@ SETTINGS ttl_only_drop_parts = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.arrival_minutes_mv TO {database}.arrival_minutes
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT minute, minIfOrNull(lag, was) AS lag_seconds, now64(3, 'UTC') AS last_arrived_at, uniqExactStateIf(id, doubt) AS doubtful
+AS SELECT minute, minIfOrNull(lag, was) AS lag_seconds, now64(3, 'UTC') AS last_arrived_at,
+    uniqExactStateIf(id, doubt) AS doubtful
 FROM -- inside: 25.8 does not group by what lambdas give
 (
     WITH
         toUnixTimestamp64Nano(now64(9, 'UTC')) AS now_ns,
-        (SELECT toInt64(toUnixTimestamp(greatest(toDateTime('2020-01-01 00:00:00', 'UTC'), jobs_taken_from))) * 1000000000 FROM {database}.horizons) AS earliest,
+        (SELECT toInt64(toUnixTimestamp(greatest(toDateTime('2020-01-01 00:00:00', 'UTC'), jobs_taken_from)))
+            * 1000000000 FROM {database}.horizons) AS earliest,
         ns -> ns >= earliest AND ns <= now_ns + 86400000000000 AS can_be,
         name -> SpanAttributes[name] = '' OR can_be(toInt64OrZero(SpanAttributes[name])) AS may_say,
         toUnixTimestamp64Nano(Timestamp) AS start_ns,
@@ -33,7 +37,8 @@ FROM -- inside: 25.8 does not group by what lambdas give
         (now_ns - start_ns - length_ns) / 1e9 AS lag,
         began AND can_be(start_ns + length_ns) AS was,
         cityHash64(TraceId, SpanId) AS id,
-        NOT (was AND may_say('otjobs.job.enqueued_at') AND may_say('otjobs.job.published_at') AND may_say('otjobs.job.received_at')
+        NOT (was AND may_say('otjobs.job.enqueued_at') AND may_say('otjobs.job.published_at')
+            AND may_say('otjobs.job.received_at')
             AND may_say('otjobs.job.first_started_at') AND may_say('otjobs.workflow.started_at')) AS doubt
     FROM {database}.otel_traces
 )
@@ -56,8 +61,10 @@ FROM
 (
     SELECT toStartOfMinute(toDateTime(Timestamp, 'UTC')) AS minute,
         uniqExact(cityHash64(TraceId, SpanId)) AS spans, count() - spans AS duplicates,
-        uniqExactIf(cityHash64(TraceId, SpanId), SpanAttributes['otjobs.job.type'] = '' OR SpanAttributes['messaging.message.id'] = '') AS without_job,
-        NULL AS lag_seconds, NULL AS last_arrived_at, toUInt64(0) AS beacons_missed, toUInt64(0) AS negative_waits, toUInt64(0) AS doubtful
+        uniqExactIf(cityHash64(TraceId, SpanId), SpanAttributes['otjobs.job.type'] = ''
+            OR SpanAttributes['messaging.message.id'] = '') AS without_job,
+        NULL AS lag_seconds, NULL AS last_arrived_at, toUInt64(0) AS beacons_missed,
+        toUInt64(0) AS negative_waits, toUInt64(0) AS doubtful
     FROM {database}.otel_traces
     -- Others have no minute.
     WHERE Timestamp >= toDateTime64('2020-01-01 00:00:00', 9, 'UTC') AND Timestamp <= now64(9, 'UTC') + toIntervalDay(1)
@@ -81,9 +88,11 @@ FROM (SELECT minute, skews, skew_seconds FROM {database}.current_minutes) -- as 
 ARRAY JOIN skews.1 AS skew, skews.2 AS n, skew_seconds AS size
 GROUP BY minute, producer_host, host;
 
--- When the newest span was stored, whatever it is and whenever it happened. One row always; NULL where there is no span.
+-- When the newest span was stored, whatever it is and whenever it happened. One row always; NULL where there is no
+-- span.
 CREATE OR REPLACE VIEW {database}.last_arrival
 DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT maxOrNull(a.last_arrived_at) AS last_arrived_at,
-    (toUnixTimestamp64Milli(now64(3, 'UTC')) - toUnixTimestamp64Milli(maxOrNull(a.last_arrived_at))) / 1e3 AS silent_seconds
+    (toUnixTimestamp64Milli(now64(3, 'UTC')) - toUnixTimestamp64Milli(maxOrNull(a.last_arrived_at))) / 1e3
+        AS silent_seconds
 FROM {database}.arrival_minutes AS a;

@@ -2,10 +2,13 @@
 -- Their two halves, a publication and its runs, share no enqueue time, so neither knows the key of its job. They are
 -- kept span by span, and whenever spans arrive, the traces they belong to are paired anew as a whole, by the run's link
 -- or parent, else by message id within the trace, and what that gives becomes rows of `attempt_states`.
--- Why right under duplicates and in any order: a row is one span, and all its columns are maxima of equal values; a pair
--- is made from all spans of a trace; and a row of `attempt_states` whose key turns out to be wrong, as that of a run
--- before its publication arrived, is marked so (`pairing`) by who saw more of the trace, for what is known only grows.
+-- Why right under duplicates and in any order: a row is one span, and all its columns are maxima of equal values; a
+-- pair is made from all spans of a trace; and a row of `attempt_states` whose key turns out to be wrong, as that of a
+-- run before its publication arrived, is marked so (`pairing`) by who saw more of the trace, for what is known only
+-- grows.
 
+-- What is known of each such span.
+-- Engine AggregatingMergeTree; key workflow, span; one partition a day; retention: the layer `jobs`.
 CREATE TABLE IF NOT EXISTS {database}.foreign_spans
 (
     workflow_id String CODEC(ZSTD(1)),
@@ -52,12 +55,14 @@ PARTITION BY day
 ORDER BY (workflow_id, span_id, target)
 SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1;
 
--- What may be such a span goes by here and is kept nowhere: for inserts of nothing but ours, the next view is not even analysed.
+-- What may be such a span goes by here and is kept nowhere: for inserts of nothing but ours, the next view is not even
+-- analysed. Engine Null: no key, no retention.
 CREATE TABLE IF NOT EXISTS {database}.foreign_candidates AS {database}.otel_traces ENGINE = Null;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.foreign_candidates_mv TO {database}.foreign_candidates
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT Timestamp, TraceId, SpanId, ParentSpanId, SpanKind, ServiceName, ResourceAttributes, ScopeName, SpanAttributes, Duration, StatusCode,
+AS SELECT Timestamp, TraceId, SpanId, ParentSpanId, SpanKind, ServiceName, ResourceAttributes, ScopeName,
+    SpanAttributes, Duration, StatusCode,
     `Events.Name`, `Events.Attributes`, `Links.TraceId`, `Links.SpanId`
 FROM {database}.otel_traces
 WHERE SpanKind IN ('Producer', 'Consumer', 'Internal') AND SpanAttributes['otjobs.job.type'] = '' AND TraceId != '';
@@ -66,22 +71,26 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.foreign_spans_mv TO {database}
 DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH
     {include bounded_text} AS text,
-    if(arrayExists(v -> length(v) > 1024, mapValues(SpanAttributes)), mapApply((k, v) -> (k, text(v)), SpanAttributes), SpanAttributes) AS a,
+    if(arrayExists(v -> length(v) > 1024, mapValues(SpanAttributes)), mapApply((k, v) -> (k, text(v)), SpanAttributes),
+        SpanAttributes) AS a,
     toDateTime64(0, 9, 'UTC') AS never,
     -- Instrumentations of RabbitMQ clients whose `receive` span is open while the handler runs.
     -- (pika's tracer has the name of a module inside its package.)
     operation = 'receive' AND (startsWith(ScopeName, 'opentelemetry.instrumentation.aio_pika')
         OR (startsWith(ScopeName, 'opentelemetry.instrumentation.pika') AND a['net.peer.name'] != '')) AS handles,
-    -- A RabbitMQ client that publishes through an exchange knows no queue: aio-pika says `exchange,key`, FastStream has the
-    -- key beside an empty name. The default exchange has no name, and its key is the queue.
-    if(startsWith(ScopeName, 'opentelemetry.instrumentation.aio_pika') AND startsWith(destination, ','), substring(destination, 2), destination) AS chosen,
+    -- A RabbitMQ client that publishes through an exchange knows no queue: aio-pika says `exchange,key`, FastStream has
+    -- the key beside an empty name. The default exchange has no name, and its key is the queue.
+    if(startsWith(ScopeName, 'opentelemetry.instrumentation.aio_pika') AND startsWith(destination, ','),
+        substring(destination, 2), destination) AS chosen,
     coalesce(nullIf(a['messaging.destination.name'], ''), a['messaging.destination']) AS destination,
-    least(greatest(toUnixTimestamp64Nano(Timestamp), toInt64(86400000000000)), toInt64(4291747200000000000)) AS start_ns,
+    least(greatest(toUnixTimestamp64Nano(Timestamp), toInt64(86400000000000)), toInt64(4291747200000000000))
+        AS start_ns,
     start_ns + if(Duration > 315360000000000000, 0, toInt64(Duration)) AS end_ns,
     fromUnixTimestamp64Nano(start_ns, 'UTC') AS span_start,
     fromUnixTimestamp64Nano(end_ns, 'UTC') AS span_end,
     -- The publication a run came from, as trace and span.
-    multiIf(its_role != 2, [(TraceId, '')], empty(Links.SpanId), [(TraceId, ParentSpanId)], arrayZip(Links.TraceId, Links.SpanId)) AS sources,
+    multiIf(its_role != 2, [(TraceId, '')], empty(Links.SpanId), [(TraceId, ParentSpanId)],
+        arrayZip(Links.TraceId, Links.SpanId)) AS sources,
     arrayJoin(sources) AS source,
     a['celery.state'] AS celery_state,
     text(arrayFirst(x -> x != '', arrayMap(e -> e['exception.type'], Events.Attributes))) AS exception_type
@@ -95,9 +104,12 @@ SELECT
     max(if(its_role = 1, ParentSpanId, '')) AS parent_span_id,
     max(if(source.1 = '' OR source.1 = TraceId, '', TraceId)) AS trace_id,
     max(if(library != '', library, a['messaging.system'])) AS system,
-    max(coalesce(nullIf(a['bullmq.queue.name'], ''), nullIf(chosen, ''), a['messaging.rabbitmq.destination.routing_key'])) AS queue,
-    max(multiIf(library = 'celery', a['celery.task_name'], library = 'taskiq', a['taskiq.task_name'], library = 'bullmq', a['bullmq.job.name'], '')) AS job_type,
-    max(multiIf(length(sources) > 1, '', library = 'bullmq', a['bullmq.job.id'], a['messaging.message.id'] != '', a['messaging.message.id'], a['messaging.message_id'])) AS message_id,
+    max(coalesce(nullIf(a['bullmq.queue.name'], ''), nullIf(chosen, ''),
+        a['messaging.rabbitmq.destination.routing_key'])) AS queue,
+    max(multiIf(library = 'celery', a['celery.task_name'], library = 'taskiq', a['taskiq.task_name'],
+        library = 'bullmq', a['bullmq.job.name'], '')) AS job_type,
+    max(multiIf(length(sources) > 1, '', library = 'bullmq', a['bullmq.job.id'], a['messaging.message.id'] != '',
+        a['messaging.message.id'], a['messaging.message_id'])) AS message_id,
     max(if(its_role = 0, never, span_start)) AS began,
     max(if(its_role = 0, never, span_end)) AS ended,
     max(if(a['celery.eta'] = '', never, parseDateTime64BestEffortOrZero(a['celery.eta'], 9, 'UTC'))) AS due_at,
@@ -116,7 +128,8 @@ SELECT
             celery_state = 'FAILURE' OR StatusCode = 'Error', 'failure', ''),
         StatusCode = 'Error', 'failure',
         library = 'taskiq', if(mapContains(a, 'taskiq.retry.reason'), 'failed', 'success'),
-        library = 'bullmq', multiIf(has(Events.Name, 'job completed'), 'success', has(Events.Name, 'job failed'), 'failed', ''),
+        library = 'bullmq', multiIf(has(Events.Name, 'job completed'), 'success',
+            has(Events.Name, 'job failed'), 'failed', ''),
         'success')) AS said,
     max(if(its_role = 0, a['bullmq.queue.operation'], '')) AS verdict,
     max(if(its_role = 0, span_end, never)) AS verdict_at,
@@ -126,7 +139,8 @@ SELECT
         OR (library = 'bullmq' AND a['bullmq.job.id'] = ''))) AS batch,
     max(its_role = 1 AND StatusCode = 'Error') AS failed,
     max(a['taskiq.delay'] != '') AS delayed,
-    max(if(its_role != 2, '', if(a['bullmq.worker.name'] != '', a['bullmq.worker.name'], a['bullmq.worker.id']))) AS worker,
+    max(if(its_role != 2, '', if(a['bullmq.worker.name'] != '', a['bullmq.worker.name'], a['bullmq.worker.id'])))
+        AS worker,
     max(if(its_role = 0, '', text(toString(ServiceName)))) AS service,
     max(if(its_role = 0, '', text(ResourceAttributes['service.version']))) AS release,
     max(if(its_role = 0, '', text(ResourceAttributes['host.name']))) AS host,
@@ -137,15 +151,19 @@ FROM
         multiIf(SpanKind = 'Producer', 1, SpanKind = 'Consumer', 2, 0) AS its_role,
         multiIf(SpanAttributes['celery.action'] != '', 'celery', SpanAttributes['taskiq.action'] != '', 'taskiq',
             SpanAttributes['bullmq.queue.operation'] != '', 'bullmq', '') AS library,
-        coalesce(nullIf(SpanAttributes['messaging.operation.type'], ''), nullIf(SpanAttributes['messaging.operation'], ''),
+        coalesce(nullIf(SpanAttributes['messaging.operation.type'], ''),
+            nullIf(SpanAttributes['messaging.operation'], ''),
             SpanAttributes['messaging.operation.name']) AS operation
     FROM {database}.foreign_candidates
 )
-WHERE ((SpanKind = 'Internal' AND a['bullmq.queue.operation'] IN ('complete', 'fail', 'retry', 'delay') AND ParentSpanId != '')
-        -- Each tick of a BullMQ job scheduler has an `add` of its own, in a trace of its own, and all their runs lie in the
-        -- trace of the first: a tick is known by its run.
-        OR (SpanKind = 'Producer' AND a['bullmq.job.scheduler.id'] = '' AND (library != '' OR (a['messaging.system'] != '' AND operation IN ('send', 'publish', 'create', ''))))
-        OR (SpanKind = 'Consumer' AND (library != '' OR (a['messaging.system'] != '' AND (operation IN ('process', 'deliver') OR handles)))))
+WHERE ((SpanKind = 'Internal' AND a['bullmq.queue.operation'] IN ('complete', 'fail', 'retry', 'delay')
+    AND ParentSpanId != '')
+        -- Each tick of a BullMQ job scheduler has an `add` of its own, in a trace of its own, and all their runs lie in
+        -- the trace of the first: a tick is known by its run.
+        OR (SpanKind = 'Producer' AND a['bullmq.job.scheduler.id'] = ''
+            AND (library != '' OR (a['messaging.system'] != '' AND operation IN ('send', 'publish', 'create', ''))))
+        OR (SpanKind = 'Consumer' AND (library != '' OR (a['messaging.system'] != ''
+            AND (operation IN ('process', 'deliver') OR handles)))))
 GROUP BY workflow_id, span_id, target;
 
 -- What is stored of the traces that spans arrive for; in a view, because in a materialized view on the table its name
@@ -155,7 +173,8 @@ DEFINER = {definer} SQL SECURITY DEFINER
 AS SELECT * FROM {database}.foreign_spans;
 
 -- A trace of very many spans is not paired anew for a few more: they wait for the next look at it.
--- The settings: both optimizations find nothing here, and take two thirds of the time that the analysis of the query takes.
+-- The settings: both optimizations find nothing here, and take two thirds of the time that the analysis of the query
+-- takes.
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.foreign_attempts_mv TO {database}.attempt_states
 DEFINER = {definer} SQL SECURITY DEFINER
 AS WITH
@@ -171,7 +190,8 @@ AS WITH
                 WHERE workflow_id IN (SELECT workflow_id FROM {database}.foreign_spans)
             )
             GROUP BY workflow_id
-            HAVING sum(is_stored) > 50000 AND sum(is_stored) > 3 * sum(1 - is_stored) AND max(looked) = toDateTime64(0, 3, 'UTC')
+            HAVING sum(is_stored) > 50000 AND sum(is_stored) > 3 * sum(1 - is_stored)
+                AND max(looked) = toDateTime64(0, 3, 'UTC')
         )
     )
 SELECT pairs.*
@@ -192,14 +212,16 @@ FROM
     WHERE f.arrived >= now64(3, 'UTC') - toIntervalSecond(600)
     GROUP BY workflow_id
     HAVING max(f.looked) < last + toIntervalSecond(30)
-        AND (last < now64(3, 'UTC') - toIntervalSecond(30) OR greatest(max(f.looked), min(f.arrived)) < now64(3, 'UTC') - toIntervalSecond(60))
+        AND (last < now64(3, 'UTC') - toIntervalSecond(30) OR greatest(max(f.looked), min(f.arrived))
+            < now64(3, 'UTC') - toIntervalSecond(60))
 )
 SETTINGS max_insert_threads = 1, max_threads = 1, max_block_size = 8192, min_insert_block_size_rows = 8192;
 
 -- A publication that failed makes no job, unless a run of it turns up; it is counted as such.
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.foreign_dispatch_failures_mv TO {database}.dispatch_failures
 DEFINER = {definer} SQL SECURITY DEFINER
-AS SELECT toStartOfMinute(toDateTime(began, 'UTC')) AS minute, system, queue, job_type, workflow_id AS trace_id, span_id, error_type
+AS SELECT toStartOfMinute(toDateTime(began, 'UTC')) AS minute, system, queue, job_type,
+    workflow_id AS trace_id, span_id, error_type
 FROM {database}.foreign_spans
 WHERE role = 1 AND failed;
 

@@ -1,1 +1,2 @@
+-- Whether there is a database of that name.
 SELECT count() FROM system.databases WHERE name = {name:String}

@@ -1,1 +1,2 @@
+-- Answers nothing, and is refused where the account may not read the views.
 SELECT 1 FROM {database}.jobs LIMIT 0
