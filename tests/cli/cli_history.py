@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, datetime, timedelta
+
+from otjobs.testing import job_span_row
 
 T = 1_790_000_000_000_000_000  # 2026-09-21T14:13:20Z
 S = 1_000_000_000
@@ -13,20 +14,11 @@ _ids = itertools.count(1)
 
 
 def span(operation, trace, queue, job_type, job_id, at, seconds=0.0, *, service="worker", more=None, **job):
-    """One span; `job` are `otjobs.job.*` attributes, `more` any others."""
-    moment = datetime.fromtimestamp(at // S, UTC) + timedelta(microseconds=at % S // 1000)
-    attributes = {
-        "messaging.system": "celery",
-        "messaging.operation.type": operation,
-        "messaging.destination.name": queue,
-        "messaging.message.id": job_id,
-        "otjobs.job.type": job_type,
-        **{f"otjobs.job.{key}": str(v).lower() if isinstance(v, bool) else str(v) for key, v in job.items()},
-        **(more or {}),
-    }
+    """One span; `job` is for `job_span_row`, `more` any other attributes."""
+    named = {"trace_id": trace, "queue": queue, "job_type": job_type, "job_id": job_id, "service": service}
     resource = {"service.version": "1.4.2", "host.name": "box"}
-    head = (moment, trace, f"{next(_ids):016x}", "", "", operation, "Internal", service, resource, "otjobs", "")
-    return (*head, attributes, int(seconds * S), "Unset", "", *([] for _ in range(7)))
+    own = {"span_id": f"{next(_ids):016x}", "resource": resource, "attributes": more or {}}
+    return tuple(job_span_row(operation, at, at + int(seconds * S), **named, **own, **job).values())
 
 
 def job(trace, queue, job_type, job_id, at, attempts, *, parent=None, root=None, more=None, **job):

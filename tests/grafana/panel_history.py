@@ -8,9 +8,8 @@ from __future__ import annotations
 import itertools
 import random
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
-from otjobs import attributes as a
+from otjobs.testing import job_span_row
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -238,38 +237,19 @@ def quantile(values, q):
 _span_ids = itertools.count(1)
 
 
-def _moment(ns):
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ns // 1000)
-
-
-def _row(job, operation, start, end, *, status="Unset", kind="Consumer", **more):
-    names = {"send": "dispatch", "receive": "start", "process": "execute"}
-    found = {
-        a.SYSTEM: job.system,
-        a.OPERATION_TYPE: operation,
-        a.OPERATION_NAME: names[operation],
-        a.QUEUE: job.queue,
-        a.JOB_ID: job.id,
-        a.JOB_TYPE: job.type,
-        a.ENQUEUED_AT: job.enqueued,
-        a.EXPIRES_AT: job.expires,
-    }
-    if job.parent is not None:
-        found |= {
-            a.PARENT_ID: job.parent.id,
-            a.PARENT_TYPE: job.parent.type,
-            a.PARENT_ATTEMPT: job.parent.last.number,
-            a.WORKFLOW_TYPE: job.parent.type,
-            a.WORKFLOW_STARTED_AT: job.parent.enqueued,
-        }
-    found |= {getattr(a, name): value for name, value in more.items()}
-    texts = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in found.items() if v is not None}
-    name = f"{names[operation]} {job.type}"
-    resource = {"service.name": "worker", "service.version": "1.2.3", "host.name": "h1"}
-    # fmt: off
-    return (_moment(start), job.trace, f"{next(_span_ids):016x}", "", "", name, kind, "worker", resource, "otjobs", "", texts,
-            end - start, status, "", [_moment(end)], ["seen"], [{"k": "v"}], ["f" * 32], ["e" * 16], [""], [{}])
-    # fmt: on
+def _row(job, operation, start, end, *, status="Unset", **told):
+    parent = job.parent
+    if parent is not None:
+        told |= {"parent_id": parent.id, "parent_type": parent.type, "parent_attempt": parent.last.number}
+        told |= {"workflow_type": parent.type, "workflow_started_at": parent.enqueued}
+    named = {"trace_id": job.trace, "job_id": job.id, "job_type": job.type, "queue": job.queue, "system": job.system}
+    own = {"span_id": f"{next(_span_ids):016x}", "service": "worker", "status": status}
+    resource = {"service.version": "1.2.3", "host.name": "h1"}
+    told |= {"enqueued_at": job.enqueued, "expires_at": job.expires}
+    row = job_span_row(operation, start, end, **named, **own, resource=resource, **told)
+    row |= {"Events.Timestamp": [end], "Events.Name": ["seen"], "Events.Attributes": [{"k": "v"}]}
+    row |= {"Links.TraceId": ["f" * 32], "Links.SpanId": ["e" * 16], "Links.TraceState": [""], "Links.Attributes": [{}]}
+    return tuple(row.values())
 
 
 def _spans(job):
@@ -278,21 +258,19 @@ def _spans(job):
     # The dispatch of every seventh job never arrives, where something else tells of the job.
     told_otherwise = bool(first.outcome) and not (first.outcome == "expired" and job.expires)
     if job.enqueued is not None and not (told_otherwise and int(job.id) % 7 == 0):
-        rows.append(_row(job, "send", job.enqueued, job.enqueued + MS, kind="Producer", DUE_AT=first.due))
+        rows.append(_row(job, "send", job.enqueued, job.enqueued + MS, due_at=first.due))
     for attempt in job.attempts:
-        times = {"ATTEMPT": attempt.number, "DUE_AT": attempt.due}
+        times = {"attempt": attempt.number, "due_at": attempt.due}
         if attempt.number > 1:
-            times["PUBLISHED_AT"] = attempt.published
+            times["published_at"] = attempt.published
         if attempt.beacon is not None:
-            rows.append(
-                _row(job, "receive", attempt.started, attempt.beacon, kind="Client", BEACON_INTERVAL=30, **times)
-            )
+            rows.append(_row(job, "receive", attempt.started, attempt.beacon, beacon_interval=30, **times))
         elif attempt.outcome and not (attempt.outcome == "expired" and job.expires):
             start = attempt.ended if attempt.started is None else attempt.started
-            times |= {"OUTCOME": attempt.outcome, "ERROR_TYPE": attempt.error or None}
-            times |= {"DISPATCHED": len(job.children) if attempt is job.last else 0, "WORKER": "w1"}
-            times |= {"RETRY_READY_AT": attempt.next_ready}
-            times |= {"DEAD_LETTER": True if job.dead_letter else None}
+            times |= {"outcome": attempt.outcome, "error_type": attempt.error or None}
+            times |= {"dispatched": len(job.children) if attempt is job.last else 0, "worker": "w1"}
+            times |= {"retry_ready_at": attempt.next_ready}
+            times |= {"dead_letter": True if job.dead_letter else None}
             status = "Error" if attempt.outcome in ("failure", "retry", "rejected") else "Unset"
             rows.append(_row(job, "process", start, attempt.ended, status=status, **times))
     return rows

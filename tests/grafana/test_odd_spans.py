@@ -14,6 +14,7 @@ from otjobs.backend.store import connect
 from otjobs.backend.store.migrate import migrate
 from otjobs.backend.store.sql_files import named_query, query_names
 from otjobs.errors import QueryError
+from otjobs.testing import job_span_row
 
 SEEDS = int(os.environ.get("OTJOBS_ODD_SEEDS", "1"))
 """How many times 150 odd spans."""
@@ -52,17 +53,10 @@ ALL = "* EXCEPT (queue_state, run_state)"  # no client reads states
 def span(number, operation, began, seconds, **told):
     """A span of a job that was enqueued an hour ago, `began` seconds later."""
     at = time.time_ns() - 3600 * odd_spans.S + began * odd_spans.S
-    job = {
-        "messaging.system": "celery",
-        "messaging.operation.type": operation,
-        "messaging.destination.name": "orders",
-        "messaging.message.id": str(number),
-        "otjobs.job.type": "order",
-        "otjobs.job.attempt": "1",
-        "otjobs.job.enqueued_at": str(at - (0 if operation == "send" else 5 * odd_spans.S)),
-    }
-    identity = (at, f"{number:032x}", f"{number:08x}{began:08x}", "", "", operation, "Internal", "shop", {})
-    return (*identity, "otjobs", "", job | told, seconds * odd_spans.S, "Unset", "", *([[]] * 7))
+    told = {"otjobs.job.enqueued_at": at - (0 if operation == "send" else 5 * odd_spans.S)} | told
+    named = {"trace_id": f"{number:032x}", "span_id": f"{number:08x}{began:08x}", "job_id": str(number)}
+    own = {"job_type": "order", "queue": "orders", "service": "shop", "attempt": 1, "attributes": told}
+    return tuple(job_span_row(operation, at, at + seconds * odd_spans.S, **named, **own).values())
 
 
 def real_spans():

@@ -9,7 +9,7 @@ import itertools
 import math
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import clickhouses
 import parts
@@ -19,56 +19,26 @@ from expected_rows import EMPTY, EXPECTED, OPEN, OPEN_ENDED, ORDER, PARAMETERS, 
 from otjobs.backend.store import connect
 from otjobs.backend.store.migrate import migrate
 from otjobs.backend.store.sql_files import named_query, query_names, read
+from otjobs.testing import job_span_row
 
 # Both are set when the history is told, which may be long after this module was imported.
 BEGAN = 0  # seconds
 IDS = itertools.count(1)
 
-NAMES = {
-    "attempt": "otjobs.job.attempt",
-    "due_at": "otjobs.job.due_at",
-    "published_at": "otjobs.job.published_at",
-    "enqueued_at": "otjobs.job.enqueued_at",
-    "outcome": "otjobs.job.outcome",
-    "dispatched": "otjobs.job.dispatched",
-    "dead_letter": "otjobs.job.dead_letter",
-    "redelivered": "otjobs.job.redelivered",
-    "max_attempts": "otjobs.job.max_attempts",
-    "producer": "otjobs.job.producer",
-    "error": "error.type",
-    "trigger": "otjobs.trigger",
-    "trigger_name": "otjobs.trigger.name",
-    "customer": "otjobs.label.customer",
-    "worker": "otjobs.worker",
-    "interval": "otjobs.beacon.interval_seconds",
-}
 
-
-def span(operation, trace, job, job_type, queue, began, ended, service, release="1", status="Unset", **more):
+def span(operation, trace, job, job_type, queue, began, ended, service, release="1", status="Unset", **told):
+    """A span; times are seconds after BEGAN, and `child` says that the order dispatched it."""
+    if told.pop("child", False):
+        told |= {"parent_id": "1", "parent_type": "order", "parent_attempt": 1}
+        told |= {"workflow_type": "order", "workflow_started_at": 0}
     told = {
-        "messaging.system": "celery",
-        "messaging.operation.type": operation,
-        "messaging.destination.name": queue,
-        "messaging.message.id": job,
-        "otjobs.job.type": job_type,
+        name: int((BEGAN + value) * 1_000_000_000) if name.endswith("_at") else value for name, value in told.items()
     }
-    for name, value in more.items():
-        if name.endswith("_at"):
-            told[NAMES[name]] = str(int((BEGAN + value) * 1_000_000_000))
-        elif name != "child":
-            told[NAMES[name]] = str(value)
-    if more.get("child"):
-        told |= {
-            "otjobs.job.parent.id": "1",
-            "otjobs.job.parent.type": "order",
-            "otjobs.job.parent.attempt": "1",
-            "otjobs.workflow.type": "order",
-            "otjobs.workflow.started_at": str(BEGAN * 1_000_000_000),
-        }
-    resource = {"service.name": service, "service.version": release, "host.name": "box"}
-    at = datetime.fromtimestamp(BEGAN, UTC) + timedelta(seconds=began)
-    identity = (at, trace, f"{next(IDS):016x}", "", "", f"{operation} {job_type}", "Internal", service, resource)
-    return (*identity, "otjobs", "", told, int((ended - began) * 1e9), status, "", *([[]] * 7))
+    times = [BEGAN * 1_000_000_000 + int(seconds * 1e9) for seconds in (began, ended)]
+    named = {"trace_id": trace, "job_id": job, "job_type": job_type, "queue": queue, "service": service}
+    own = {"span_id": f"{next(IDS):016x}", "status": status}
+    resource = {"service.version": release, "host.name": "box"}
+    return tuple(job_span_row(operation, *times, **named, **own, resource=resource, **told).values())
 
 
 def history():
@@ -79,8 +49,8 @@ def history():
     waits, one runs since long, and the publish of one failed.
     """
     order = {"enqueued_at": 0, "trigger": "request", "trigger_name": "/checkout", "max_attempts": 3, "producer": "web"}
-    mail = {"enqueued_at": 3, "child": True, "customer": "acme", "producer": "shop"}
-    night = {"trigger": "schedule", "trigger_name": "nightly", "customer": "acme", "producer": "beat"}
+    mail = {"enqueued_at": 3, "child": True, "labels": {"customer": "acme"}, "producer": "shop"}
+    night = {"trigger": "schedule", "trigger_name": "nightly", "labels": {"customer": "acme"}, "producer": "beat"}
     run = {"attempt": 1, "worker": "w1"}
     report = [
         span("send", REPORT, "r1", "report", "batch", 60, 60, "beat", enqueued_at=60, **night),
@@ -89,17 +59,17 @@ def history():
     ]  # fmt: skip
     return [
         span("send", ORDER, "1", "order", "orders", 0, 0, "web", **order),
-        span("process", ORDER, "1", "order", "orders", 2, 5, "shop", outcome="retry", error="Timeout", dispatched=1,
+        span("process", ORDER, "1", "order", "orders", 2, 5, "shop", outcome="retry", error_type="Timeout", dispatched=1,
             **order, **run),
         span("process", ORDER, "1", "order", "orders", 12, 15, "shop", outcome="success", dispatched=0, attempt=2,
             published_at=5, due_at=11, worker="w1", **order),
         span("send", ORDER, "2", "mail", "mails", 3, 3, "shop", **mail),
-        span("process", ORDER, "2", "mail", "mails", 4, 5, "shop", outcome="failure", error="Refused", dispatched=0,
+        span("process", ORDER, "2", "mail", "mails", 4, 5, "shop", outcome="failure", error_type="Refused", dispatched=0,
             dead_letter="true", redelivered="true", **mail, **run),
         *report,
         *report,
         span("send", OPEN, "w1", "report", "batch", 120, 120, "beat", enqueued_at=120, **night),
-        span("receive", OPEN, "x1", "report", "batch", 130, 131, "nights", "2", enqueued_at=125, interval=30, **night, **run),
+        span("receive", OPEN, "x1", "report", "batch", 130, 131, "nights", "2", enqueued_at=125, beacon_interval=30, **night, **run),
         span("send", "d" * 32, "f1", "report", "batch", 140, 140, "beat", status="Error", enqueued_at=140, **night),
     ]  # fmt: skip
 

@@ -12,6 +12,7 @@ import pytest
 from otjobs.backend.store import connect
 from otjobs.backend.store.migrate import migrate, migrations
 from otjobs.errors import NewerSchemaError, QueryError, StoreUnreachableError
+from otjobs.testing import job_span_row
 
 T = 1_790_000_000_000_000_000
 S = 1_000_000_000
@@ -23,55 +24,10 @@ def moment(ns):
     return datetime.fromtimestamp(ns // S, UTC) + timedelta(microseconds=ns % S // 1000)
 
 
-def span(operation, job_id, job_type, start, seconds=0.0, status="Unset", service="svc", trace=TRACE, **attributes):
-    found = {
-        "messaging.system": "celery",
-        "messaging.operation.type": operation,
-        "messaging.destination.name": "q",
-        "messaging.message.id": job_id,
-        "otjobs.job.type": job_type,
-    }
-    names = {
-        "error": "error.type",
-        "outcome": "otjobs.job.outcome",
-        "workflow_type": "otjobs.workflow.type",
-        "workflow_started_at": "otjobs.workflow.started_at",
-        "parent_id": "otjobs.job.parent.id",
-        "parent_type": "otjobs.job.parent.type",
-        "parent_attempt": "otjobs.job.parent.attempt",
-        "roots": "otjobs.workflow.roots",
-        "interval": "otjobs.beacon.interval_seconds",
-    }
-    found.update(
-        {
-            names.get(k, f"otjobs.job.{k}"): str(v).lower() if isinstance(v, bool) else str(v)
-            for k, v in attributes.items()
-        }
-    )
-    return (
-        moment(start),
-        trace,
-        f"{next(_ids):016x}",
-        "",
-        "",
-        operation,
-        "Internal",
-        service,
-        {},
-        "otjobs",
-        "",
-        found,
-        int(seconds * S),
-        status,
-        "",
-        [],
-        [],
-        [],
-        [],
-        [],
-        [],
-        [],
-    )
+def span(operation, job_id, job_type, start, seconds=0.0, status="Unset", service="svc", trace=TRACE, **told):
+    named = {"trace_id": trace, "job_id": job_id, "job_type": job_type, "queue": "q", "service": service}
+    own = {"span_id": f"{next(_ids):016x}", "status": status}
+    return tuple(job_span_row(operation, start, start + int(seconds * S), **named, **own, **told).values())
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +57,7 @@ def history():
             enqueued_at=T,
             attempt=1,
             outcome="retry",
-            error="Timeout",
+            error_type="Timeout",
             dispatched=1,
         ),
         span(
@@ -138,7 +94,7 @@ def history():
             enqueued_at=T + 3 * S,
             attempt=1,
             outcome="failure",
-            error="Refused",
+            error_type="Refused",
             dispatched=0,
             dead_letter=True,
             parent_id="1",
@@ -215,7 +171,7 @@ def test_a_job_of_an_uninstrumented_producer(empty):
 
 
 def test_a_silent_attempt_is_lost_only_when_its_service_goes_on(empty):
-    empty.insert_spans([span("receive", "1", "t", T, 1, enqueued_at=T, attempt=1, interval=30)])
+    empty.insert_spans([span("receive", "1", "t", T, 1, enqueued_at=T, attempt=1, beacon_interval=30)])
     assert empty.query("SELECT state FROM jobs").rows == [("running",)]
     empty.insert_spans([span("process", "2", "t", T + 92 * S, 1, enqueued_at=T, attempt=1, outcome="success")])
     assert empty.query("SELECT state, run_seconds FROM jobs WHERE job_id = '1'").rows == [("lost", 1.0)]
@@ -224,8 +180,8 @@ def test_a_silent_attempt_is_lost_only_when_its_service_goes_on(empty):
 
 
 def test_one_report_counts_and_it_is_the_own_one(empty):
-    own = span("process", "1", "t", T + S, 1, enqueued_at=T, attempt=1, outcome="failure", error="Own")
-    other = span("process", "1", "t", T, 9, enqueued_at=T, attempt=1, outcome="lost", error="Other", observed=True)
+    own = span("process", "1", "t", T + S, 1, enqueued_at=T, attempt=1, outcome="failure", error_type="Own")
+    other = span("process", "1", "t", T, 9, enqueued_at=T, attempt=1, outcome="lost", error_type="Other", observed=True)
     empty.insert_spans([other])
     assert empty.query("SELECT outcome, error_type, run_seconds FROM attempts").rows == [("lost", "Other", 9.0)]
     empty.insert_spans([own])

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from otjobs.backend.store.landing import COLUMNS
+from otjobs.testing import job_span_row
+
+if TYPE_CHECKING:
+    from otjobs.testing.rows import Operation
 
 S = 1_000_000_000
 VIEWS = {
@@ -28,25 +34,26 @@ def nanoseconds(moment: datetime) -> int:
 
 
 def span(
-    operation: str, trace: str, job: str, kind: str, start: int, seconds: float = 0.0, **attributes: Any
+    operation: Operation, trace: str, job: str, kind: str, start: int, seconds: float = 0.0, **told: Any
 ) -> tuple[Any, ...]:
-    """A span of a job; `labels` are labels, `status` its status, other names are attributes below otjobs.job."""
-    labels, status = attributes.pop("labels", {}), attributes.pop("status", "Unset")
-    told = {
-        "messaging.system": "celery",
-        "messaging.operation.type": operation,
-        "messaging.destination.name": "q",
-        "messaging.message.id": job,
-        "otjobs.job.type": kind,
-        **{f"otjobs.job.{name.replace('_of_', '.')}": str(value) for name, value in attributes.items()},
-        **{f"otjobs.label.{name}": str(value) for name, value in labels.items()},
-    }
+    """A span of a job, the same for the same arguments; `told` is for `job_span_row`."""
     identity = f"{hash((operation, trace, job, start)) & (2**64 - 1):016x}"
-    moment = datetime.fromtimestamp(start // S, UTC) + timedelta(microseconds=start % S // 1000)
-    return (
-        *(moment, trace, identity, "", "", operation, "Internal", "shop", {"host.name": "h"}, "otjobs", "", told),
-        *(int(seconds * S), status, "", [], [], [], [], [], [], []),
+    row = job_span_row(
+        *(operation, start, start + int(seconds * S)),
+        trace_id=trace,
+        job_id=job,
+        job_type=kind,
+        queue="q",
+        span_id=identity,
+        **{"service": "shop", "resource": {"host.name": "h"}, **told},
     )
+    return tuple(row.values())
+
+
+def other_span(trace: str, start: int, seconds: float = 0.0, **attributes: str) -> tuple[Any, ...]:
+    """A span that is of no job: of the user's own code, or of a composite."""
+    row = dict(zip(COLUMNS, span("process", trace, "", "", start, seconds), strict=True))
+    return tuple((row | {"SpanName": "work", "SpanKind": "Internal", "SpanAttributes": attributes}).values())
 
 
 def workflow(number: int, at: datetime, *, wait: float = 2, **common: Any) -> list[tuple[Any, ...]]:
@@ -55,9 +62,9 @@ def workflow(number: int, at: datetime, *, wait: float = 2, **common: Any) -> li
     order, mail = f"o{number}", f"m{number}"
     later = start + int(wait * S)
     child: dict[str, Any] = {
-        "parent_of_id": order,
-        "parent_of_type": "order",
-        "parent_of_attempt": 1,
+        "parent_id": order,
+        "parent_type": "order",
+        "parent_attempt": 1,
         "enqueued_at": later + S,
     }
     return [

@@ -11,7 +11,7 @@ import parts
 import pytest
 from click.testing import CliRunner
 from clickhouses import hosts
-from jobs_of import midnight, nanoseconds, span
+from jobs_of import midnight, nanoseconds, other_span, span
 
 from otjobs.backend.cli.app import cli
 from otjobs.backend.store import connect
@@ -61,7 +61,7 @@ def workflow(label=""):
     found = [
         span("send", flow, job, "order", at, enqueued_at=at),
         span("process", trace, job, "order", at + S, 2.0, enqueued_at=at, outcome="success", dispatched=0, attempt=1),
-        span("", trace, "", "", at + S, 1.0),
+        other_span(trace, at + S, 1.0),
     ]
     for row in found[:2]:
         row[11].update(ids)

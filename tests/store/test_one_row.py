@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import clickhouses
 import pytest
-from jobs_of import S, midnight, nanoseconds, span, workflow
+from jobs_of import S, midnight, nanoseconds, other_span, span, workflow
 from test_upgrade import migrate_to
 
 from otjobs.backend.store import connect
@@ -27,7 +27,7 @@ def published_twice(**common):
     spans = [span("send", TRACE, "o", "order", at, **order)]
     for number, start in ((1, at + S), (2, at + 1200 * S)):
         again = {"redelivered": "true"} if number == 2 else {}
-        mail = {"enqueued_at": start + S, "parent_of_id": "o", "parent_of_type": "order", "parent_of_attempt": number}
+        mail = {"enqueued_at": start + S, "parent_id": "o", "parent_type": "order", "parent_attempt": number}
         spans += [
             span(
                 "process",
@@ -62,9 +62,7 @@ def published_twice(**common):
 
 def composite(number):
     """The span of a composite, at the first evening, of the workflow of that number."""
-    found = list(span("", f"{number:032x}", "", "", nanoseconds(EVENING)))
-    found[11] = {"otjobs.workflow.roots": "1"}
-    return tuple(found)
+    return other_span(f"{number:032x}", nanoseconds(EVENING), **{"otjobs.workflow.roots": "1"})
 
 
 def jobs(store, trace=TRACE):

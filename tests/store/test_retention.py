@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import clickhouses
 import pytest
-from jobs_of import S, failure, figures, midnight, nanoseconds, span, workflow
+from jobs_of import S, failure, figures, midnight, nanoseconds, other_span, span, workflow
 
 from otjobs.backend.store.forget import Forgotten, forget
 from otjobs.backend.store.retention import days, horizons, keep, retention
@@ -75,7 +75,7 @@ def test_figures_outlive_their_jobs_and_late_spans_change_nothing(store):
         span("process", both, "early", "order", start, 1, enqueued_at=start, attempt=1, outcome="success", dispatched=1),
         span(
             "process", both, "late", "mail", nanoseconds(new), 1, enqueued_at=nanoseconds(new), attempt=1, outcome="success",
-            dispatched=0, parent_of_id="early", parent_of_type="order", parent_of_attempt=1,
+            dispatched=0, parent_id="early", parent_type="order", parent_attempt=1,
         ),
         span(
             "process", f"{778:032x}", "delayed", "order", nanoseconds(new) + S, 1, enqueued_at=start, attempt=1,
@@ -100,7 +100,7 @@ def test_figures_outlive_their_jobs_and_late_spans_change_nothing(store):
     late = workflow(3, old + timedelta(seconds=5))
     store.insert_spans(late)
     store.insert_spans([crossing[0], crossing[1], crossing[2]])
-    child = {"parent_of_id": "early", "parent_of_type": "order", "parent_of_attempt": 1}
+    child = {"parent_id": "early", "parent_type": "order", "parent_attempt": 1}
     store.insert_spans(
         [span("process", both, "more", "mail", nanoseconds(new) + 2 * S, 1, enqueued_at=nanoseconds(new), **child)]
     )
@@ -137,9 +137,8 @@ def test_a_label_is_forgotten_everywhere(store):
     mine, other = {"labels": {"customer": "42"}}, {"labels": {"customer": "7"}}
     shared = workflow(3, at + timedelta(minutes=2), **other)
     theirs = [list(row) for row in workflow(3, at + timedelta(minutes=2), **mine)[2:]]
-    http = list(span("", f"{1:032x}", "", "", nanoseconds(at)))
-    http[11] = {"http.url": "/customers/42"}
-    store.insert_spans([*workflow(1, at, **mine), tuple(http)])
+    http = other_span(f"{1:032x}", nanoseconds(at), **{"http.url": "/customers/42"})
+    store.insert_spans([*workflow(1, at, **mine), http])
     store.insert_spans(workflow(2, at + timedelta(minutes=1), **other))
     store.insert_spans([*shared[:2], *map(tuple, theirs)])
     clickhouses.age(store)
