@@ -2,80 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import parts
+from fleet import PROGRAMS, Producer, Worker
 from harness import Story
 
 APP = Path(__file__).resolve().parent / "celery_app"
-PROGRAMS = Path(sys.executable).parent
-
-
-class CeleryProducer:
-    """A producer process that runs scenarios on request."""
-
-    def __init__(self, command, env, log):
-        self._log = log
-        self._process = subprocess.Popen(
-            command,
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log.open("ab"),
-            text=True,
-            cwd=log.parent,
-        )
-        self._read()
-
-    def _read(self):
-        # Lines of other libraries on stdout are not answers.
-        for line in self._process.stdout:
-            if line.startswith("{"):
-                return json.loads(line)
-        raise RuntimeError(f"the producer ended:\n{self._log.read_text(errors='replace')[-4000:]}")
-
-    def run(self, scenario, **arguments):
-        self._process.stdin.write(json.dumps({"run": scenario, **arguments}) + "\n")
-        self._process.stdin.flush()
-        answer = self._read()
-        if "error" in answer:
-            raise AssertionError(answer["traceback"])
-        return answer["result"]
-
-    @property
-    def output(self):
-        return self._log.read_text(errors="replace")
-
-    def stop(self):
-        self._process.stdin.close()
-        try:
-            return self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
-
-
-class CeleryWorker:
-    def __init__(self, name, process):
-        self.name, self.process = name, process
-
-    @property
-    def output(self):
-        return self.process.log.read_text(errors="replace")
-
-    def ready(self):
-        self.process.wait_ready(
-            lambda: f"{self.name}@" in self.output and " ready." in self.output, seconds=40, what="the worker"
-        )
-        return self
-
-    def stop(self, seconds=15.0):
-        return self.process.stop(seconds)
 
 
 class CeleryHarness:
@@ -109,7 +45,7 @@ class CeleryHarness:
         return [str(PROGRAMS / "opentelemetry-instrument")] * traced + [sys.executable, *command]
 
     def producer(self, name="producer", *, traced=True, **environment):
-        found = CeleryProducer(
+        found = Producer(
             self._command(traced, str(APP / "producing.py")),
             self.environment(name, **environment),
             self.folder / f"{name}.log",
@@ -134,14 +70,20 @@ class CeleryHarness:
         )
         command += ["-Q", queues, "-n", f"{name}@%h", "-l", "info", "--without-mingle", "--without-gossip", *options]
         log = self.folder / f"{name}.log"
-        found = CeleryWorker(
+        found = Worker(
             name, parts.Process(command, log=log, env=self.environment("worker", **environment), cwd=self.folder)
         )
         self._started.append(found)
         return found
 
     def worker(self, name="w", **options):
-        return self.start_worker(name, **options).ready()
+        return self.wait_ready(self.start_worker(name, **options))
+
+    def wait_ready(self, worker):
+        worker.process.wait_ready(
+            lambda: f"{worker.name}@" in worker.output and " ready." in worker.output, seconds=60, what="the worker"
+        )
+        return worker
 
     def beat(self, name="beat", **environment):
         command = self._command(
@@ -156,7 +98,7 @@ class CeleryHarness:
             "--schedule",
             str(self.folder / "schedule"),
         )
-        found = CeleryWorker(
+        found = Worker(
             name,
             parts.Process(
                 command, log=self.folder / f"{name}.log", env=self.environment(name, **environment), cwd=self.folder

@@ -1,13 +1,9 @@
-"""What every queue library's conformance fixture offers, and what the scenarios do with it.
-
-A harness starts producers and workers of a real application, which logs what really happens, and collects the spans
-that they export. The scenarios then compare the two.
-"""
+"""What happened in one test: the spans that arrived and what the application has logged."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import parts
 
@@ -17,27 +13,6 @@ if TYPE_CHECKING:
     from otlp_receiver import Receiver, Span
 
 MILLISECOND = 1_000_000
-
-
-class Producer(Protocol):
-    def run(self, scenario: str, **arguments): ...
-
-
-class Worker(Protocol):
-    name: str
-
-    def stop(self) -> int: ...
-
-
-class Harness(Protocol):
-    """One per library."""
-
-    system: str
-    receiver: Receiver
-
-    def producer(self, name: str, *, traced: bool = True, **environment: str) -> Producer: ...
-    def worker(self, name: str, *, traced: bool = True, **options) -> Worker: ...
-    def log(self) -> list[dict]: ...
 
 
 class Story:

@@ -81,7 +81,7 @@ def test_a_broadcast_is_one_job_that_every_worker_runs(on_rabbitmq):
     """Each run is attempt 1 of the same job, told apart by its worker; none of them is a redelivery."""
     workers = [on_rabbitmq.start_worker(f"cast-{n}", queues="everyone", pool="solo") for n in range(3)]
     for worker in workers:
-        worker.ready()
+        on_rabbitmq.wait_ready(worker)
     producer = on_rabbitmq.producer("broadcaster")
     story = on_rabbitmq.story()
     job = producer.run("send", name="add", args=[1], queue="everyone")

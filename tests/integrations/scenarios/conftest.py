@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.path.parent == HERE and (found := cell(item)):
             scenario, name = found
+            item.user_properties.append(("cell", found))
             reason = libraries.load(name).unsupported.get(scenario)
             if reason:
                 item.add_marker(pytest.mark.skip(reason=UNSUPPORTED + reason))
@@ -70,18 +71,16 @@ RAN = {}
 """(scenario, library): whether every test of it passed or is unsupported."""
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
-    report = yield
-    found = cell(item) if item.path.parent == HERE else None
+def pytest_runtest_logreport(report):
+    found = dict(report.user_properties).get("cell")
     if found and (report.when == "call" or not report.passed):
-        RAN[found] = RAN.get(found, True) and (report.passed or pytest_report_teststatus(report) is not None)
-    return report
+        there = report.passed or pytest_report_teststatus(report) is not None
+        RAN[tuple(found)] = RAN.get(tuple(found), True) and there
 
 
 def pytest_sessionfinish(session):
     path = session.config.getoption("--write-support", default=None)
-    if path:
+    if path and not hasattr(session.config, "workerinput"):
         gaps = [cell for cell in support.cells() if not RAN.get(cell)]
         if gaps:
             session.exitstatus = 1
