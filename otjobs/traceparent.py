@@ -8,6 +8,7 @@ from typing import Final
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
 from otjobs.faults import guard
+from otjobs.texts import mended
 
 MAX_LINKS: Final = 100
 MAX_STATE: Final = 8192
@@ -32,7 +33,7 @@ def parse_traceparent(text: object, state: object = None) -> SpanContext | None:
     trace_state = None
     if isinstance(state, str) and state and len(state) <= MAX_STATE:
         with guard("the tracestate of a job cannot be read"):
-            trace_state = TraceState.from_header([state])
+            trace_state = TraceState.from_header([mended(state)])  # it logs what it cannot read
     flags = _USUAL_FLAGS.get(found[3]) or TraceFlags(int(found[3], 16))
     return SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags, trace_state=trace_state)
 

@@ -223,6 +223,14 @@ def test_a_warning_takes_any_detail(number):
         raise RuntimeError(HOSTILE[number])
 
 
+@pytest.mark.parametrize("field", ["tracestate", "baggage"])
+def test_what_opentelemetry_logs_of_a_broken_field_can_be_written_into_a_log_file(field, caplog):
+    """Half a character in a payload: a handler that writes UTF-8 could not write the line."""
+    decode({"traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01", field: "\ud800=\ud800"})
+    assert [record.name.partition(".")[0] for record in caplog.records] == ["opentelemetry"]
+    assert caplog.text.encode()
+
+
 def peak(call):
     """Return the most bytes that the call held at once."""
     tracemalloc.start()
