@@ -174,7 +174,7 @@ def free_port() -> int:
         return next(port for port in _PORTS if _free(port))
 
 
-def wait_until(check: Callable[[], Found], *, seconds: float = 30.0, what: str = "it", every: float = 0.05) -> Found:
+def wait_until(check: Callable[[], Found], *, seconds: float = 90.0, what: str = "it", every: float = 0.05) -> Found:
     """Return the first true value of `check()`; raise TimeoutError after `seconds`."""
     end = time.monotonic() + seconds
     while True:

@@ -178,7 +178,7 @@ def request(*spans: Span) -> ExportTraceServiceRequest:
     return found
 
 
-def stored(store: Store, jobs: Iterable[object], *, seconds: float = 30) -> None:
+def stored(store: Store, jobs: Iterable[object], *, seconds: float = 150) -> None:
     """Wait until `jobs` is exactly the set of job ids in the attempts view."""
     wanted: set[str] = {str(job) for job in jobs}
     seen: set[str] = set()

@@ -6,12 +6,8 @@ from peers.services import redis
 from peers.suite import Suite
 
 INSTRUMENTOR = "otjobs.integrations.celery:CeleryInstrumentor"
-NEEDED = (
-    "freezegun==1.5.5",
-    "pytest-click==1.1.0",
-    "pytest-order==1.5.0",
-    "pytest-rerunfailures==16.7",
-)
+NEEDED = ("freezegun==1.5.5", "pytest-click==1.1.0", "pytest-order==1.5.0")
+RERUNS = "pytest-rerunfailures==16.7"  # beside pytest-xdist it keeps a thread, and the unit tests want none
 
 
 UNIT = Suite(
@@ -35,7 +31,7 @@ CANVAS = Suite(
     name="celery-canvas",
     distribution="celery",
     instrumentor=INSTRUMENTOR,
-    needed=NEEDED,
+    needed=(*NEEDED, RERUNS),
     tests=("t/integration/test_canvas.py", "t/integration/test_group_chains.py", "t/integration/test_tasks.py"),
     part=(),
     services=redis,

@@ -103,7 +103,7 @@ class Yard:
     def seen(self, what, job=None):
         return [e for e in self.log() if e["what"] == what and job in (None, e["job"])]
 
-    def wait_for(self, what, count=1, job=None, seconds=40):
+    def wait_for(self, what, count=1, job=None, seconds=90):
         parts.wait_until(
             lambda: len(self.seen(what, job)) >= count,
             seconds=seconds,
@@ -128,7 +128,7 @@ class Yard:
             found[span.job].append(span)
         return found
 
-    def wait_for_executions(self, count, job=None, seconds=20):
+    def wait_for_executions(self, count, job=None, seconds=60):
         try:
             parts.wait_until(lambda: len(self.executions(job)) >= count, seconds=seconds, what="spans")
         except TimeoutError:
