@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics
@@ -51,9 +52,11 @@ def ending_of(processor: Any) -> Callable[[Any], None] | None:
 
 
 def remove_processor(provider: Any, processor: object) -> None:
-    """Take a processor out of a provider, for which the SDK has no method."""
-    multi = provider._active_span_processor  # noqa: SLF001
-    with multi._lock:  # noqa: SLF001
+    """Take a processor out of a provider, for which the SDK has no method; it stays where it cannot be found."""
+    multi: Any = getattr(provider, "_active_span_processor", None)
+    if not hasattr(multi, "_span_processors"):
+        return
+    with getattr(multi, "_lock", nullcontext()):
         multi._span_processors = tuple(one for one in multi._span_processors if one is not processor)  # noqa: SLF001
 
 

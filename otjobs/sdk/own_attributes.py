@@ -15,6 +15,7 @@ from typing import Any, Final
 from opentelemetry.attributes import BoundedAttributes
 
 from otjobs import attributes as a
+from otjobs.sdk import trial
 from otjobs.sdk.sound import LEAST, MOST, made_sound
 from otjobs.texts import mended
 
@@ -98,6 +99,19 @@ def keep_apart(span: Any, own: dict[str, Any]) -> None:
     """Keep ours apart from the application's on a span that the SDK has made."""
     if isinstance(getattr(span, "_attributes", None), BoundedAttributes):
         span._attributes = of(dict(own), span._attributes, span._limits)  # noqa: SLF001
+
+
+def usable() -> bool:
+    """Tell whether the SDK's spans work with attributes that are kept apart, as with their own."""
+    tried = trial.tracer()
+    theirs: Any = tried.start_span("s", attributes=trial.ATTRIBUTES, start_time=1)
+    ours: Any = tried.start_span("s", attributes=trial.ATTRIBUTES, start_time=1)
+    fields = vars(theirs._attributes)  # noqa: SLF001
+    keep_apart(ours, trial.ATTRIBUTES)
+    found = ours._attributes  # noqa: SLF001
+    if type(found) is not Attributes or not all(hasattr(found, name) for name in fields):
+        return False
+    return trial.come_out_the_same(theirs, ours)
 
 
 def _mended(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from otjobs.config import settings
 from otjobs.faults import guard, warn
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("otjobs")
 _said = ""
+_UNEXPECTED: Final = "the SDK's spans are not as expected, so job spans cost more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,20 @@ def choose(tracer: Tracer) -> Path:
     try:
         from otjobs.sdk import own_attributes
 
+        if not own_attributes.usable():
+            warn(_UNEXPECTED, "their attributes have other fields; the SDK's limits bind ours, too")
+            return Path("the SDK's spans are not as expected")
         keep_apart = own_attributes.keep_apart
         if settings().fast == "off":
             return Path("OTEL_PYTHON_OTJOBS_FAST is off", keep_apart=keep_apart)
         from otjobs.sdk import fast_spans
 
         reason = fast_spans.unusable(tracer)
+        if reason == fast_spans.UNEXPECTED:
+            warn(_UNEXPECTED, "they have other fields or another content")
         return Path(reason, keep_apart=keep_apart) if reason else Path("", fast_spans.start_span)
     except Exception as error:
-        warn("the SDK's spans are not as expected, so job spans cost more", described(error))
+        warn(_UNEXPECTED, described(error))
         return Path(f"the SDK's spans are not as expected: {described(error)}", keep_apart=keep_apart)
 
 
