@@ -78,6 +78,10 @@ def _zookeeper() -> bool:
     return ZOOKEEPER.exists() and bool(program("java"))
 
 
+def _sdk(which: str) -> bool:
+    return bool(tool("sdks").folder(which).exists())
+
+
 def _chdb() -> bool:
     return importlib.util.find_spec("chdb") is not None
 
@@ -91,6 +95,8 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "rabbitmq-clients": (_rabbitmq_clients, "python tools/services.py rabbitmq-clients"),
     "bullmq": (_bullmq, "python tools/services.py bullmq (needs Node.js)"),
     "zookeeper": (_zookeeper, "python tools/services.py zookeeper (needs Java)"),
+    "sdk-oldest": (lambda: _sdk("oldest"), "make services"),
+    "sdk-previous": (lambda: _sdk("previous"), "make services"),
     "go": (lambda: bool(program("go")), "install Go 1.25 or newer"),
     "chromium": (lambda: bool(program("chromium")), "python tools/services.py chromium"),
     "chdb": (_chdb, "pip install 'otjobs[embedded]'"),

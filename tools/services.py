@@ -1,6 +1,7 @@
 """`make services`: get every real part this platform offers, and say what is there.
 
-Parts named on the command line are got; without a name: clickhouse, clickhouse-oldest, collector, redis.
+Parts named on the command line are got; without a name: clickhouse, clickhouse-oldest, collector, redis, and the
+environments with older OpenTelemetry SDKs.
 Asked for by name: RabbitMQ and ZooKeeper, which are large, clients of RabbitMQ, and BullMQ, which needs Node.js
 (`python tools/services.py bullmq`).
 """
@@ -17,6 +18,7 @@ import bullmq
 import clickhouse
 import packages
 import rabbitmq_clients
+import sdks
 
 import collector
 
@@ -33,13 +35,15 @@ PARTS: dict[str, Callable[[], object]] = {
     "collector": collector.build,
     "bullmq": bullmq.fetch,
     "rabbitmq-clients": rabbitmq_clients.fetch,
+    "sdk-oldest": lambda: sdks.fetch("oldest"),
+    "sdk-previous": lambda: sdks.fetch("previous"),
 }
 
 
 def main(names: list[str]) -> int:
     """Get the named parts one after the other; return 1 if one of them is missing at the end."""
     missing = []
-    for name in names or ["redis", "clickhouse", "clickhouse-oldest", "collector"]:
+    for name in names or ["redis", "clickhouse", "clickhouse-oldest", "collector", "sdk-oldest", "sdk-previous"]:
         if name not in PARTS:
             print(f"no such part: {name}; there are {', '.join(PARTS)}")
             return 2

@@ -90,7 +90,3 @@ def main() -> None:
 
     provider = TracerProvider(shutdown_on_exit=False)
     print(f"OpenTelemetry SDK {__version__}: {choose(provider.get_tracer('otjobs')).line}")  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

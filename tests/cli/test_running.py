@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 
 import parts
 import pytest
@@ -78,6 +79,7 @@ def test_up_says_how_to_use_it_and_stops_on_ctrl_c(up, tmp_path):
         "schema": "ok",
         "inserts": "ok",
         "spans": "none yet",
+        "sdk": "ok",
         "endpoint": "not set",
     }
     assert "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in checks["endpoint"]["next"]
@@ -188,12 +190,23 @@ def test_migrate_makes_a_chdb_folder(tmp_path):
     assert invoke("queues", url=url).err == "no jobs in that time\n"
 
 
+@pytest.mark.parametrize(
+    ("fast", "verdict", "found"),
+    [("auto", "ok", "fast path"), ("off", "check", "plain path: OTEL_PYTHON_OTJOBS_FAST is off")],
+)
+def test_doctor_tells_which_way_job_spans_are_made(fast, verdict, found):
+    done = run("doctor", "--json", url="http://127.0.0.1:9/x", env={"OTEL_PYTHON_OTJOBS_FAST": fast})
+    [sdk] = [row for row in json.loads(done.out) if row["check"] == "sdk"]
+    assert (sdk["verdict"], sdk["found"]) == (verdict, f"OpenTelemetry SDK {version('opentelemetry-sdk')}: {found}")
+
+
 def test_doctor_names_what_is_broken(embedded_url):
     nobody = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     done = run("doctor", "--json", url="http://127.0.0.1:9/x", env=nobody)
     assert done.status == 1
     assert [(row["check"], row["verdict"]) for row in json.loads(done.out)] == [
         ("database", "broken"),
+        ("sdk", "ok"),
         ("endpoint", "broken"),
     ]
     at = {"OTEL_EXPORTER_OTLP_ENDPOINT": _listening(embedded_url)}

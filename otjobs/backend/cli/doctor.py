@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from otjobs.backend.cli import endpoint
+from otjobs.backend.cli import endpoint, sdk_path
 from otjobs.backend.cli.format import duration
 from otjobs.backend.cli.frame import json_option, opened, url_option
 from otjobs.backend.cli.screen import Column, Screen, say_document
@@ -33,13 +33,13 @@ def doctor(as_json: bool) -> None:
     """Check the way from a service to its figures.
 
     Looks at the database, its schema, whether it takes rows, the spans in it and how old the newest is, a rebuild that
-    was interrupted, and whether the OTLP endpoint that a service started from this shell would use takes spans. Exit
-    status 1 if something is broken.
+    was interrupted, which way the OpenTelemetry SDK of this environment makes job spans, and whether the OTLP endpoint
+    that a service started from this shell would use takes spans. Exit status 1 if something is broken.
 
     Example:
       otjobs doctor --url http://127.0.0.1:8123/otjobs
     """
-    rows = [_row(*check) for check in (*_database(), ("endpoint", *endpoint.check()))]
+    rows = [_row(*check) for check in (*_database(), ("sdk", *sdk_path.check()), ("endpoint", *endpoint.check()))]
     if as_json:
         say_document(rows)
     else:
