@@ -170,7 +170,8 @@ def test_spans_that_are_not_plain_go_the_sdks_way_beside_the_others(tracer, expo
     failed.add_event("exception", {"exception.type": "E"})
     failed.end()
     odd = _span(tracer)
-    odd.set_attribute("list", ["a", 1])
+    odd.set_attribute("list", ["a", "b"])
+    odd.set_attribute("mixed", ["a", 1])  # which older SDKs leave out
     odd.set_attribute("bytes", b"\xff")
     odd.end()
     _span(tracer, context=_under(WITH_STATE)).end()

@@ -185,5 +185,5 @@ def test_an_id_generator_is_asked_no_more_than_the_sdk_asks():
         generate_span_id = staticmethod(lambda: 1)
         generate_trace_id = staticmethod(lambda: 1)
 
-    asks = hasattr(IdGenerator, "is_trace_id_random")  # SDKs before 1.41 do not
+    asks = hasattr(IdGenerator, "is_trace_id_random")  # that of 1.40 does not
     assert fast_spans.usable(TracerProvider(id_generator=Older()).get_tracer("t")) is not asks
