@@ -150,7 +150,9 @@ def test_jobs_that_a_killed_child_had_finished_are_reported_by_the_main_process(
 
 
 def test_spawned_children_lose_none(yard):
-    worker = yard.worker("--max-tasks-per-child", "2", concurrency=2, conf={"worker_pool_start_method": "spawn"})
+    # A child is an interpreter of its own; on a busy machine it is not up within the four seconds that Celery gives it.
+    conf = {"worker_pool_start_method": "spawn", "worker_proc_alive_timeout": 120.0}
+    worker = yard.worker("--max-tasks-per-child", "2", concurrency=2, conf=conf)
     jobs = publish(yard, 5)
     [killed] = publish(yard, 1, "killed")
     yard.wait_for("ended", 5)
