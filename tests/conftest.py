@@ -50,6 +50,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Count what a library cannot do apart from what was skipped."""
+    return ("unsupported", "u", "UNSUPPORTED") if parts.unsupported(report) else None
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
     """Tell once of each missing part, how to get it, and how many tests wait for it, instead of every place of a skip."""

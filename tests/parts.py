@@ -126,6 +126,15 @@ def missing_part(report: pytest.TestReport) -> str:
     return text if text.partition(":")[0] in PARTS else ""
 
 
+UNSUPPORTED = "unsupported: "
+"""What the reason of a scenario begins with that a library cannot do."""
+
+
+def unsupported(report: pytest.TestReport | pytest.CollectReport) -> bool:
+    """Return whether a library is declared not to do what the test asks of it: this is no skip."""
+    return isinstance(report.longrepr, tuple) and str(report.longrepr[2]).startswith(f"Skipped: {UNSUPPORTED}")
+
+
 def missing_lines(reports: Sequence[pytest.TestReport]) -> Iterator[str]:
     """Yield one line for each part that the skipped tests of these reports wait for."""
     counts = Counter(missing_part(report) for report in reports)

@@ -85,28 +85,6 @@ class CeleryHarness:
         )
         return worker
 
-    def beat(self, name="beat", **environment):
-        command = self._command(
-            True,
-            "-m",
-            "celery",
-            "-A",
-            "conformance_app",
-            "beat",
-            "-l",
-            "info",
-            "--schedule",
-            str(self.folder / "schedule"),
-        )
-        found = Worker(
-            name,
-            parts.Process(
-                command, log=self.folder / f"{name}.log", env=self.environment(name, **environment), cwd=self.folder
-            ),
-        )
-        self._started.append(found)
-        return found
-
     def story(self):
         return Story(self.receiver, self.path)
 

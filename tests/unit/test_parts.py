@@ -33,6 +33,9 @@ def test_c(): parts.require("go")
 def test_d(): pytest.skip("another reason")
 
 def test_e(): pass
+
+@pytest.mark.skip(reason=parts.UNSUPPORTED + "it knows no such thing.")
+def test_f(): pass
 """
 
 
@@ -57,13 +60,14 @@ def test_a_missing_part_is_one_line_with_how_to_get_it_and_how_many_tests_wait(t
         "MISSING go: not there; get it with: install Go 1.25 or newer (1 test skipped)",
         "MISSING redis: not there; get it with: make services (4 tests skipped)",
     ]
-    assert "1 passed, 6 skipped" in done.stdout
+    # What a library cannot do is no skip
+    assert "1 passed, 6 skipped, 1 unsupported" in done.stdout
     assert done.returncode == 0
 
 
 def test_a_missing_part_that_is_required_fails(tmp_path):
     done = run(tmp_path, OTJOBS_TEST_REQUIRE="all")
-    assert "2 failed, 1 passed, 1 skipped, 3 errors" in done.stdout
+    assert "2 failed, 1 passed, 1 skipped, 3 errors, 1 unsupported" in done.stdout
     assert (
         done.stdout.count("redis is required here (OTJOBS_TEST_REQUIRE) but not there; get it with: make services") >= 4
     )

@@ -235,15 +235,6 @@ def autoretry(self):
         raise Broken("always")
 
 
-@app.task(bind=True, max_retries=3)
-def retry_then_children(self):
-    """Every attempt dispatches one job."""
-    with running(self) as request:
-        add.delay(request.retries)
-        if request.retries < 1:
-            raise self.retry(countdown=0)
-
-
 @app.task(bind=True)
 def parent(self, children=2, repeat=False):
     with running(self):
@@ -375,50 +366,12 @@ def forwards_headers(self):
         shows_headers.apply_async(headers=request.headers)
 
 
-@app.task(bind=True, max_retries=1)
-def tells_baggage(self, levels):
-    from opentelemetry import baggage
-
-    with running(self) as request:
-        log("baggage", baggage=dict(baggage.get_all()))
-        if levels > 1 and request.retries == 0:
-            raise self.retry(countdown=0)
-        if levels > 1:
-            tells_baggage.delay(levels - 1)
-
-
 @app.task(bind=True)
 def tells_trace(self):
     with running(self):
         get_task_logger(__name__).info("a line of the task")
         found = trace.get_current_span().get_span_context()
         log("trace", trace=f"{found.trace_id:032x}", span=f"{found.span_id:016x}", sampled=found.trace_flags.sampled)
-
-
-@app.task(bind=True)
-def sandwich(self, height):
-    with running(self):
-        tower_of.delay(height)
-
-
-@app.task(bind=True, name="conformance_app.tower_of")
-def tower_of(self, height):
-    with running(self):
-        (tower_of.s(height - 1) if height > 1 else add.s(1)).delay()
-
-
-@app.task(bind=True)
-def map_then(self):
-    """Dispatches a job of Celery's own."""
-    with running(self):
-        add.map([1, 2]).delay()
-
-
-@app.task(bind=True, acks_late=True)
-def late(self, seconds):
-    """Slow the first time only."""
-    with running(self) as request:
-        time.sleep(0 if request.delivery_info.get("redelivered") else seconds)
 
 
 @app.task(bind=True)
@@ -460,17 +413,6 @@ def fail_without_backend(self):
 def replaced_in_vain(self):
     with running(self):
         return self.replace(add.s(object()))
-
-
-@app.task(bind=True)
-def broken_child(self):
-    """A publish inside the job fails, the job goes on."""
-    with running(self):
-        try:
-            add.apply_async((object(),))
-        except Exception as problem:
-            log("refused", error=type(problem).__name__)
-        add.delay(1)
 
 
 @app.task(bind=True)

@@ -12,8 +12,6 @@ from conformance_app import CANVASES, app
 from opentelemetry import baggage, context, trace
 from opentelemetry.trace import SpanKind
 
-import otjobs
-
 SCENARIOS = {}
 
 
@@ -75,12 +73,6 @@ def with_baggage(values, do):
         return run(do)
     finally:
         context.detach(token)
-
-
-@scenario
-def with_labels(values, do):
-    with otjobs.labels(**values):
-        return run(do)
 
 
 @scenario

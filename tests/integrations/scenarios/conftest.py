@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import libraries
+import parts
 import pytest
 import support
 from fleet import Fleet
 
 pytest.register_assert_rewrite("facts")
 HERE = Path(__file__).parent
-UNSUPPORTED = "unsupported: "
 
 
 def pytest_addoption(parser):
@@ -44,13 +44,7 @@ def pytest_collection_modifyitems(config, items):
             item.user_properties.append(("cell", found))
             reason = libraries.load(name).unsupported.get(scenario)
             if reason:
-                item.add_marker(pytest.mark.skip(reason=UNSUPPORTED + reason))
-
-
-def pytest_report_teststatus(report):
-    if report.skipped and isinstance(report.longrepr, tuple) and f"Skipped: {UNSUPPORTED}" in report.longrepr[2]:
-        return "unsupported", "u", "UNSUPPORTED"
-    return None
+                item.add_marker(pytest.mark.skip(reason=f"{parts.UNSUPPORTED}{reason}"))
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +68,7 @@ RAN = {}
 def pytest_runtest_logreport(report):
     found = dict(report.user_properties).get("cell")
     if found and (report.when == "call" or not report.passed):
-        there = report.passed or pytest_report_teststatus(report) is not None
+        there = report.passed or parts.unsupported(report)
         RAN[tuple(found)] = RAN.get(tuple(found), True) and there
 
 
