@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from model import WENT_WRONG, S, end_of, seconds, total
+from model_attempt import WENT_WRONG, S, end_of, seconds, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from model import Attempt, World
+    from model import World
+    from model_attempt import Attempt
     from spans_of import Span
 
 MINUTE: Final = 60 * S
