@@ -309,7 +309,7 @@ def zookeeper(folder: Path) -> Iterator[int]:
             return False
 
     try:
-        process.wait_ready(answers, seconds=40, what="ZooKeeper")
+        process.wait_ready(answers, seconds=90, what="ZooKeeper")
         yield port
     finally:
         process.stop()
@@ -345,7 +345,7 @@ def redis_server(folder: Path, port: int = 0) -> Iterator[str]:
             return False
 
     try:
-        process.wait_ready(answers, seconds=20, what="Redis")
+        process.wait_ready(answers, seconds=90, what="Redis")
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.stop()

@@ -90,7 +90,7 @@ def test_a_killed_gateway_loses_nothing_and_its_replay_changes_no_figure(tmp_pat
             assert gateway.post(request(*reversed(everything[start : start + 700]))).status_code == 200
         parts.wait_until(
             lambda: store.query("SELECT count() FROM otel_traces").rows[0][0] >= 6000,
-            seconds=30,
+            seconds=90,
             what="the repeated spans",
         )
     # Then the figures are the same
@@ -106,7 +106,7 @@ def test_a_gateway_that_is_down_for_long_is_waited_for(tmp_path, collector_binar
         agent.start()
         for job in range(20):
             assert agent.post(request(span(job)), token=None).status_code == 200
-        parts.wait_until(lambda: "Will retry" in agent.process.output(20000), seconds=30, what="a retry")
+        parts.wait_until(lambda: "Will retry" in agent.process.output(20000), seconds=90, what="a retry")
         # When it is killed too, and both come back
         agent.kill()
         agent.start()
@@ -130,7 +130,7 @@ def test_a_gateway_waits_for_clickhouse(tmp_path, collector_binary, clickhouse, 
     )
     with wire.running(gateway):
         assert gateway.post(request(span("early"))).status_code == 200
-        parts.wait_until(lambda: "refused" in gateway.process.output(20000), seconds=30, what="a refused connection")
+        parts.wait_until(lambda: "refused" in gateway.process.output(20000), seconds=90, what="a refused connection")
         gateway.stop()
         gateway.settings["OTJOBS_CLICKHOUSE_ENDPOINT"] = f"tcp://127.0.0.1:{clickhouse.tcp_port}"
         gateway.start()
@@ -162,6 +162,6 @@ def test_a_full_queue_refuses_and_loses_nothing_it_took(tmp_path, collector_bina
         gateway.start()
         parts.wait_until(
             lambda: {str(j) for j in taken} <= {r[0] for r in store.query("SELECT job_id FROM jobs").rows},
-            seconds=30,
+            seconds=90,
             what="what was taken",
         )

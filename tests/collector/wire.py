@@ -60,7 +60,7 @@ class Collector:
             command += ["--config", FOLDER / config]
         self.process = parts.Process(command, log=self.folder / "collector.log", env={**os.environ, **self.settings})
         self.process.wait_ready(
-            lambda: parts.http_ok(f"http://127.0.0.1:{self.health}/"), seconds=30, what="the collector"
+            lambda: parts.http_ok(f"http://127.0.0.1:{self.health}/"), seconds=90, what="the collector"
         )
         return self
 

@@ -103,7 +103,7 @@ def test_jobs_of_the_example_reach_the_dashboard(machine, services):
         ],
         OTJOBS_METRICS_PORT=str(parts.free_port()),
     )
-    collector.wait_ready(lambda: parts.http_ok(machine.health), seconds=30, what="the collector")
+    collector.wait_ready(lambda: parts.http_ok(machine.health), seconds=90, what="the collector")
     for name in ("worker", "producer"):
         machine.run(name, services[name]["command"], OTEL_BSP_SCHEDULE_DELAY="500")
     # When it has run for a while

@@ -174,4 +174,4 @@ def test_it_ends_with_the_process_that_started_it(tmp_path):
         pid = int(starter.stdout.readline())
         starter.kill()
     # Then it ends by itself
-    parts.wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", seconds=20)
+    parts.wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", seconds=90)

@@ -79,7 +79,7 @@ def kill_a_worker(queue, redis_url):
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER, redis_url, queue.name], env={**os.environ, "PYTHONPATH": str(EXAMPLE)}
     )
-    parts.wait_until(lambda: queue.redis.hlen(queue.taken), seconds=20, what="the worker has the job")
+    parts.wait_until(lambda: queue.redis.hlen(queue.taken), seconds=90, what="the worker has the job")
     worker.send_signal(signal.SIGKILL)
     worker.wait()
 

@@ -72,7 +72,7 @@ def test_unsampled_jobs_leave_nothing_and_break_nothing(celery, worker, producer
     producer.run("unsampled", do={"run": "send", "name": "parent", "args": [2]})
     producer.run("unsampled", do={"run": "apply_canvas", "kind": "chord"})
     producer.run("unsampled", do={"run": "send", "name": "retry_twice"})
-    parts.wait_until(lambda: sum(e["what"] == "ended" for e in story.log) == 9, seconds=15, what="the jobs")
+    parts.wait_until(lambda: sum(e["what"] == "ended" for e in story.log) == 9, seconds=90, what="the jobs")
     producer.run("send", name="add", args=[1])
     story.wait(executed=1)
     assert story.tree() == f"dispatch {A}.add\n  execute {A}.add #1 success"
@@ -82,7 +82,7 @@ def test_unsampled_jobs_leave_nothing_and_break_nothing(celery, worker, producer
 def test_the_context_travels_through_an_unsampled_job(celery, worker, producer):
     story = celery.story()
     producer.run("unsampled", do={"run": "send", "name": "tells_trace"})
-    parts.wait_until(lambda: [e for e in story.log if e["what"] == "trace"], seconds=10, what="the job")
+    parts.wait_until(lambda: [e for e in story.log if e["what"] == "trace"], seconds=90, what="the job")
     told = next(e for e in story.log if e["what"] == "trace")
     assert (told["trace"], told["sampled"]) == ("0" * 31 + "1", False)
     story = celery.story()

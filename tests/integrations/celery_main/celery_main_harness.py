@@ -75,7 +75,7 @@ class Yard:
             "info",
         )
         process = self.start(name, *command, "--without-mingle", "--without-gossip", *options, **more)
-        process.wait_ready(lambda: " ready." in process.output(), seconds=40, what="the worker")
+        process.wait_ready(lambda: " ready." in process.output(), seconds=90, what="the worker")
         return process
 
     def produce(self, code, name="producer", check=True, **more):
@@ -103,7 +103,7 @@ class Yard:
     def seen(self, what, job=None):
         return [e for e in self.log() if e["what"] == what and job in (None, e["job"])]
 
-    def wait_for(self, what, count=1, job=None, seconds=90):
+    def wait_for(self, what, count=1, job=None, seconds=150):
         parts.wait_until(
             lambda: len(self.seen(what, job)) >= count,
             seconds=seconds,

@@ -33,13 +33,13 @@ def test_a_worker_in_the_background_is_traced(yard, how):
     launcher = yard.start("launcher", *start)
     assert launcher.popen.wait(30) == 0, launcher.output()
     try:
-        parts.wait_until(lambda: log.exists() and " ready." in log.read_text(), seconds=30, what="the daemon")
+        parts.wait_until(lambda: log.exists() and " ready." in log.read_text(), seconds=90, what="the daemon")
         pid = int(pidfile.read_text())
         jobs = {yard.app.send_task("yard.quick", queue=yard.queue).id for _ in range(3)}
         yard.wait_for("ended", 3)
     finally:
         os.kill(int(pidfile.read_text()), signal.SIGTERM)
-        parts.wait_until(lambda: gone(pid), seconds=30, what="the daemon's end")
+        parts.wait_until(lambda: gone(pid), seconds=90, what="the daemon's end")
     assert {job: [brief(s) for s in spans] for job, spans in yard.jobs().items()} == dict.fromkeys(
         jobs, [("success", "", False)]
     )

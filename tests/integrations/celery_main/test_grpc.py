@@ -42,7 +42,7 @@ def test_fifty_jobs_in_recycled_children_while_the_main_process_exports(yard, gr
         **default,
     )
     yard.wait_for("ended", 53, seconds=60)
-    yard.wait_for_executions(356, seconds=30)
+    yard.wait_for_executions(356, seconds=90)
     stop(worker)
     found = {job: brief(counting(spans))[0] for job, spans in yard.jobs().items()}
     assert found == {
@@ -69,6 +69,6 @@ def test_a_main_process_without_a_collector_does_not_hang_either(yard):
     for _ in range(6):
         yard.app.send_task("yard.quick", queue=yard.queue)
     yard.app.send_task("yard.nowhere", queue=yard.queue)
-    yard.wait_for("ended", 6, seconds=30)
+    yard.wait_for("ended", 6, seconds=90)
     stop(worker)
     assert "of its spans are lost" in worker.output(100_000)

@@ -84,7 +84,7 @@ def ended(request, tmp_path_factory, collector, redis_url):
         def discarded():
             return worker.output(200_000).count("Discarding revoked task") >= (6 if request.param == "prefork" else 5)
 
-        parts.wait_until(discarded, seconds=30, what="all discarded jobs")
+        parts.wait_until(discarded, seconds=90, what="all discarded jobs")
         stop(worker)
         yield yard
     finally:
@@ -148,7 +148,7 @@ def test_a_job_terminated_while_it_runs(yard, signal):
     jobs = [yard.app.send_task("yard.sleepy", (60,), queue=yard.queue).id for _ in range(2)]
     yard.wait_for("started", 2)
     yard.app.control.revoke(jobs, terminate=True, signal=signal)
-    yard.wait_for_executions(2, seconds=10)
+    yard.wait_for_executions(2, seconds=90)
     [after] = [yard.app.send_task("yard.quick", queue=yard.queue).id]
     yard.wait_for("ended", job=after)
     stop(worker)

@@ -100,7 +100,7 @@ def test_a_cold_shutdown_reports_what_it_kills(yard, how):
         stop(worker, signal.SIGQUIT)
     else:
         worker.signal(signal.SIGINT)
-        parts.wait_until(lambda: "Hitting Ctrl+C again" in worker.output(), seconds=5)
+        parts.wait_until(lambda: "Hitting Ctrl+C again" in worker.output(), seconds=90)
         stop(worker, signal.SIGINT)
     assert [brief(span) for span in yard.executions(early)] == [("lost", "WorkerTerminate", True)]
     assert [brief(span) for span in yard.executions(late)] == [("retry", "WorkerTerminate", True)]
