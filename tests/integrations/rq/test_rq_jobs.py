@@ -21,6 +21,8 @@ from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 
 from otjobs import attributes as a
+from otjobs import faults
+from otjobs.integrations.rq import RQInstrumentor
 
 pytestmark = pytest.mark.redis
 
@@ -77,6 +79,29 @@ def test_all_ways_to_publish(captured, queue, work):
     assert {name: ran[name].attributes[a.ENQUEUED_AT] for name in ran} == {n: sent[n][a.ENQUEUED_AT] for n in sent}
 
 
+def test_a_job_is_enqueued_when_its_hash_leaves(captured, queue, monkeypatch):
+    """Connecting, and asking Redis for its version, is no wait in a queue."""
+    version = queue.get_redis_server_version
+
+    def slow():
+        time.sleep(0.2)
+        return version()
+
+    monkeypatch.setattr(queue, "get_redis_server_version", slow)
+    queue.enqueue(jobs.add, 1)
+    [sent] = captured.dispatches
+    assert sent.attributes[a.ENQUEUED_AT] - sent.start_time >= 0.2e9
+
+
+def test_a_scheduled_job_of_a_plain_producer_was_published_by_it(captured, queue, work):
+    RQInstrumentor().uninstrument()
+    queue.enqueue_in(timedelta(hours=1), jobs.add, 1)
+    RQInstrumentor().instrument(tracer_provider=captured.provider)
+    due_now(queue)
+    work()
+    assert captured.tree() == "execute rq_jobs.add"
+
+
 def test_a_publication_that_fails_makes_no_job(captured, queue):
     with pytest.raises(NotConnected), Redis(port=1) as nowhere:
         Queue("main", connection=nowhere).enqueue(jobs.add, 1)
@@ -130,11 +155,12 @@ def test_a_job_that_waits_keeps_its_trace_where_no_job_publishes_it(captured, qu
 
 
 def test_a_job_that_a_rate_limit_holds_back_is_published_once(captured, queue, work):
-    for _ in range(2):
-        queue.enqueue(jobs.add, 1, rate_limit=RateLimit("one", 1))
+    first, _ = (queue.enqueue(jobs.add, 1, rate_limit=RateLimit("one", 1)) for _ in range(2))
+    queue.enqueue(jobs.add, 1, rate_limit=RateLimit("one", 1), depends_on=first, job_id="then")
     work()
-    assert len(captured.dispatches) == 2
-    assert ends(captured) == [(1, "success", "")] * 2
+    assert len(captured.dispatches) == 3
+    assert ends(captured) == [(1, "success", "")] * 3
+    assert captured.executions[-1].attributes[a.PARENT_ID] == first.id
 
 
 def test_a_schedule_triggers_jobs_of_cron(captured, queue, work):
@@ -225,7 +251,9 @@ def test_a_job_above_its_time_limit_fails(captured, queue, work):
 def test_jobs_that_cannot_be_run(captured, queue, connection, work):
     queue.enqueue("nowhere.nothing", job_id="unimportable")
     Queue("main", connection=connection, serializer=JSONSerializer).enqueue(jobs.add, 1, job_id="unpicklable")
+    before = faults.fault_counts()
     work()
+    assert faults.fault_counts() == before
     found = {s.attributes[a.JOB_ID]: s for s in captured.executions}
     assert found["unimportable"].attributes[a.ERROR_TYPE] == "ValueError"
     assert found["unpicklable"].attributes[a.ERROR_TYPE] == "DeserializationError"
