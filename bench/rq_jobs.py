@@ -73,7 +73,8 @@ def one(variant: str, kind: str, jobs: int, url: str, addresses: dict[str, str])
         RQInstrumentor().uninstrument()
     assert len(done) == jobs
     assert all(job.is_finished for job in done)
-    began, ended = min(job.started_at for job in done), max(job.ended_at for job in done)
+    began = min(job.started_at for job in done if job.started_at)
+    ended = max(job.ended_at for job in done if job.ended_at)
     return (ended - began).total_seconds() * 1000 / jobs
 
 

@@ -46,11 +46,30 @@ def warn(what: str, detail: object = "", *, count: int = 1) -> None:
             _log.warning("otjobs: %s (%d so far in this process)%s", what, total, f": {line[:1000]}" if line else "")
 
 
+def is_from_signal(error: BaseException) -> bool:
+    """Tell whether a signal handler raised it: a time limit or a request to stop, which is the application's.
+
+    A handler is called with the frame that the signal interrupts, which may be any of ours.
+    """
+    tb = error.__traceback__
+    while tb is not None and tb.tb_next is not None:
+        interrupted, handler = tb.tb_frame, tb.tb_next.tb_frame
+        if any(value is interrupted for value in handler.f_locals.values()):
+            return True
+        tb = tb.tb_next
+    return False
+
+
 def note(what: str, error: Exception) -> None:
     """Count an exception of otjobs' own code, for the places that every job passes: they do what `guard` does.
 
     A `try` block costs nothing there, a `with guard(...)` three calls.
+
+    Raises:
+        Exception: the same one, where a signal handler of the application raised it in the middle of our code.
     """
+    if is_from_signal(error):
+        raise error
     warn(what, described(error))
     with suppress(Exception):
         _log.debug("otjobs: %s", what, exc_info=error)
@@ -72,7 +91,10 @@ if hasattr(os, "register_at_fork"):
 
 
 class guard:  # noqa: N801  (used like a statement: `with guard("..."):`)
-    """Swallow any Exception of otjobs' own code inside the block and count it as a warning."""
+    """Swallow any Exception of otjobs' own code inside the block and count it as a warning.
+
+    What a signal handler of the application raises meanwhile passes through.
+    """
 
     __slots__ = ("_what",)
 
@@ -83,7 +105,7 @@ class guard:  # noqa: N801  (used like a statement: `with guard("..."):`)
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
-        if error is None or not isinstance(error, Exception):
+        if error is None or not isinstance(error, Exception) or is_from_signal(error):
             return False
         note(self._what, error)
         return True

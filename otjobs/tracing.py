@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 
 from otjobs._version import __version__
-from otjobs.faults import guard, warn
+from otjobs.faults import guard, note
 from otjobs.sdk import careful_encoder, exporters, grpc_forks, isolated, lifecycle, patches, path, sound, spans_above
-from otjobs.texts import MAX_TEXT, described
+from otjobs.texts import MAX_TEXT
 from otjobs.texts import bounded as bounded_text
 from otjobs.times import LATEST
 
@@ -156,7 +156,7 @@ def start_span(
             name, context=context, kind=kind, attributes=attributes, links=links, start_time=start_time
         )
     except Exception as error:
-        warn("a span of a job could not be started, so the job is traced in part", described(error))
+        note("a span of a job could not be started, so the job is traced in part", error)
         return trace.NonRecordingSpan(trace.get_current_span(context).get_span_context())
     if _path.keep_apart is not None:
         with guard("the attributes of a job's span cannot be kept apart from the application's"):

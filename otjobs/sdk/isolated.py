@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import SpanProcessor
 
-from otjobs.faults import warn
+from otjobs.faults import is_from_signal, warn
 from otjobs.sdk import exporters
 from otjobs.texts import described
 
@@ -76,6 +76,8 @@ class Isolated(SpanProcessor):
 
 
 def _count(processor: object, error: Exception) -> None:
+    if is_from_signal(error):
+        raise error
     warn(
         "a span processor of the application failed on the span of a job",
         f"{type(processor).__name__}: {described(error)}",

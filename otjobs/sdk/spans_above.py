@@ -12,8 +12,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind
 
-from otjobs.faults import warn
-from otjobs.texts import described
+from otjobs.faults import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +38,7 @@ class SpansAbove(SpanProcessor):
             if getattr(above, "instrumentation_scope", None) is not None:
                 setattr(span, _ABOVE, above)
         except Exception as error:  # the application's own span
-            warn("a span could not be followed to the request above it", described(error))
+            note("a span could not be followed to the request above it", error)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002  (the SDK's signature)
         """Tell that nothing waits here; the default answer stops a flush on older SDKs (1.40), before the exporters."""
