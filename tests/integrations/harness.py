@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import parts
 
@@ -33,7 +33,7 @@ class Story:
         return [span for span in spans if not span.job or span.job in jobs]
 
     @property
-    def log(self) -> list[dict]:
+    def log(self) -> list[dict[str, Any]]:
         return parts.json_lines(self._log, from_byte=self._from_byte)
 
     def wait(
@@ -41,7 +41,7 @@ class Story:
     ) -> Story:
         """Wait for that many execute spans (and dispatch spans), then until nothing more arrives."""
 
-        def there():
+        def there() -> bool:
             spans = self.spans
             runs = sum(s.operation == "execute" for s in spans)
             sends = sum(s.operation == "dispatch" for s in spans)

@@ -7,11 +7,15 @@ import http.server
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KINDS = {1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
 STATUSES = {0: "UNSET", 1: "OK", 2: "ERROR"}
@@ -28,28 +32,28 @@ class Span:
     start: int
     end: int
     status: str
-    attributes: dict = field(hash=False)
+    attributes: dict[str, Any] = field(hash=False)
     links: tuple[tuple[str, str], ...]
     """(trace id, span id) each."""
-    events: tuple = ()
-    resource: dict = field(hash=False, default_factory=dict)
+    events: tuple[tuple[str, dict[str, Any]], ...] = ()
+    resource: dict[str, Any] = field(hash=False, default_factory=dict)
     scope: str = ""
     arrived: int = 0
     """unix ns"""
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         return self.attributes[name]
 
-    def get(self, name, default=None):
+    def get(self, name: str, default: Any = None) -> Any:
         return self.attributes.get(name, default)
 
     @property
-    def operation(self):
-        return self.get("messaging.operation.name", "")
+    def operation(self) -> str:
+        return str(self.get("messaging.operation.name", ""))
 
     @property
-    def job(self):
-        return self.get("messaging.message.id", "")
+    def job(self) -> str:
+        return str(self.get("messaging.message.id", ""))
 
 
 class Receiver:
@@ -60,7 +64,7 @@ class Receiver:
         delay: seconds that it takes to answer.
     """
 
-    def __init__(self, *, take=None, delay=0.0):
+    def __init__(self, *, take: Callable[[bytes], object] | None = None, delay: float = 0.0) -> None:
         self._lock = threading.Lock()
         self._spans: list[Span] = []
         self.bodies: list[bytes] = []
@@ -70,7 +74,7 @@ class Receiver:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self):
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
@@ -83,13 +87,13 @@ class Receiver:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            def log_message(self, *_):
+            def log_message(self, *_: object) -> None:
                 pass
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
 
-            def handle_error(self, request, address):
+            def handle_error(self, request: object, address: object) -> None:
                 pass  # a killed service breaks its connection
 
         self._server = Server(("127.0.0.1", 0), Handler)
@@ -117,18 +121,18 @@ class Receiver:
         self._server.server_close()
 
 
-def _value(value):
+def _value(value: Any) -> Any:
     kind = value.WhichOneof("value")
     if kind == "array_value":
         return tuple(_value(one) for one in value.array_value.values)
     return None if kind is None else getattr(value, kind)
 
 
-def _attributes(pairs):
+def _attributes(pairs: Any) -> dict[str, Any]:
     return {pair.key: _value(pair.value) for pair in pairs}
 
 
-def _span(span, resource, scope):
+def _span(span: Any, resource: dict[str, Any], scope: str) -> Span:
     return Span(
         name=span.name,
         kind=KINDS[span.kind],

@@ -7,7 +7,7 @@ cannot do stands in `unsupported`; a method that is missing without such a line 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(kw_only=True)
@@ -75,7 +75,7 @@ class Library:
         """Wait, or set clocks on, until the library takes a killed worker of the queue `killed` for dead."""
 
     # In the application
-    def send(self, job: str, args: list, options: Options) -> str:
+    def send(self, job: str, args: list[Any], options: Options) -> str:
         """Send a function of `application.jobs` and return the job's id."""
         raise NotImplementedError
 
@@ -91,10 +91,10 @@ class Library:
         """Stop a job that runs, for good."""
         raise NotImplementedError
 
-    def group(self, jobs: list[tuple[str, list]]) -> list[str]:
+    def group(self, jobs: list[tuple[str, list[Any]]]) -> list[str]:
         """Send several jobs as the library's group."""
         raise NotImplementedError
 
-    def after(self, first: tuple[str, list], then: tuple[str, list]) -> list[str]:
+    def after(self, first: tuple[str, list[Any]], then: tuple[str, list[Any]]) -> list[str]:
         """Send two jobs, the second to run once the first has ended."""
         raise NotImplementedError

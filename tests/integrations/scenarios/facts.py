@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import TYPE_CHECKING, Any
 
 import harness
 from parts import BUSY_NS
 
+if TYPE_CHECKING:
+    from application.library import Library
+    from fleet import Fleet
+    from harness import Story
+    from otlp_receiver import Span
+
+Event = dict[str, Any]
 J = "application.jobs."
 REPEATED = ("otjobs.label.", "otjobs.job.parent.", "otjobs.workflow.", "otjobs.trigger", "otjobs.group.")
 
 
-def tree(story):
+def tree(story: Story) -> list[str]:
     """The spans as lines of an indented tree; without beacons, which only a busy machine's short jobs have."""
     spans = [span for span in story.spans if span.operation != "start"]
     return harness.tree(spans).replace(J, "").splitlines()
 
 
-def ended(story):
+def ended(story: Story) -> list[Event]:
     return [event for event in story.log if event["what"] == "ended"]
 
 
 class Truth:
     """The log of a scenario, by job."""
 
-    def __init__(self, log):
-        self.published, self.started, self.ended = {}, defaultdict(list), defaultdict(list)
-        self.children = defaultdict(set)
+    def __init__(self, log: list[Event]) -> None:
+        self.published: dict[str, Event] = {}
+        self.started: dict[str, list[Event]] = defaultdict(list)
+        self.ended: dict[str, list[Event]] = defaultdict(list)
+        self.children: dict[tuple[str, int], set[str]] = defaultdict(set)
         for event in sorted(log, key=lambda event: event["at"]):
             if event["what"] == "started":
                 self.started[event["job"]].append(event)
@@ -38,12 +48,12 @@ class Truth:
                 if event["by"]:
                     self.children[event["by"], self.attempt_at(event["by"], event["began"])].add(event["job"])
 
-    def attempt_at(self, job, moment):
+    def attempt_at(self, job: str, moment: int) -> int:
         """Return the number of the attempt that ran at that time."""
         return sum(event["at"] <= moment for event in self.started[job])
 
 
-def verify(story, fleet, *, kind="", worker="worker"):
+def verify(story: Story, fleet: Fleet, *, kind: str = "", worker: str = "worker") -> Truth:
     """Compare the spans with the log: every job that `jobs.send` published, every attempt that ran to its end."""
     library = fleet.library
     truth = Truth(story.log)
@@ -51,7 +61,7 @@ def verify(story, fleet, *, kind="", worker="worker"):
     dispatches = {span.job: span for span in story.dispatches}
     assert len(dispatches) == len(story.dispatches), "one dispatch span per job"
     assert set(dispatches) == set(truth.published)
-    executions = defaultdict(list)
+    executions: dict[str, list[Span]] = defaultdict(list)
     for span in story.executions:
         executions[span.job].append(span)
     for job, published in truth.published.items():
@@ -65,14 +75,14 @@ def verify(story, fleet, *, kind="", worker="worker"):
             assert dispatch["otjobs.trigger"] in ("manual", "request")
         spans = sorted(executions[job], key=lambda span: span["otjobs.job.attempt"])
         assert [span["otjobs.job.attempt"] for span in spans] == list(range(1, len(truth.started[job]) + 1))
-        before = None
+        before: Span | None = None
         for span in spans:
             verify_attempt(span, before, dispatch, published, truth, library, kind, worker)
             before = span
     return truth
 
 
-def verify_dispatch(span, published, library):
+def verify_dispatch(span: Span, published: Event, library: Library) -> None:
     assert (span.kind, span.status, span.name) == ("PRODUCER", "UNSET", f"dispatch {published['type']}")
     assert span["messaging.system"] == library.system
     assert (span["messaging.operation.type"], span["messaging.operation.name"]) == ("send", "dispatch")
@@ -90,7 +100,9 @@ def verify_dispatch(span, published, library):
     assert "otjobs.worker" not in span.attributes
 
 
-def verify_child(span, published, truth, dispatches, executions):
+def verify_child(
+    span: Span, published: Event, truth: Truth, dispatches: dict[str, Span], executions: dict[str, list[Span]]
+) -> None:
     above, number = published["by"], truth.attempt_at(published["by"], published["began"])
     assert (span["otjobs.job.parent.id"], span["otjobs.job.parent.attempt"]) == (above, number)
     assert "otjobs.trigger" not in span.attributes
@@ -104,7 +116,16 @@ def verify_child(span, published, truth, dispatches, executions):
         assert span["otjobs.workflow.started_at"] == started_at
 
 
-def verify_attempt(span, before, dispatch, published, truth, library, kind, worker):
+def verify_attempt(
+    span: Span,
+    before: Span | None,
+    dispatch: Span,
+    published: Event,
+    truth: Truth,
+    library: Library,
+    kind: str,
+    worker: str,
+) -> None:
     job, number = span.job, span["otjobs.job.attempt"]
     started = truth.started[job][number - 1]
     assert (span.kind, span.name) == ("CONSUMER", f"execute {published['type']}")
@@ -140,6 +161,7 @@ def verify_attempt(span, before, dispatch, published, truth, library, kind, work
     elif span.get("otjobs.job.redelivered"):
         assert "otjobs.job.published_at" not in span.attributes
     else:
+        assert before is not None
         verify_retry(span, before, published, received)
     due = span.get("otjobs.job.due_at")
     if due is not None:
@@ -147,7 +169,7 @@ def verify_attempt(span, before, dispatch, published, truth, library, kind, work
     assert ("otjobs.job.retry_ready_at" in span.attributes) == (span["otjobs.job.outcome"] == "retry")
 
 
-def verify_retry(span, before, published, received):
+def verify_retry(span: Span, before: Span, published: Event, received: int) -> None:
     """An attempt that the one before, or who saw it end, has published."""
     assert span.links[1] == (before.trace, before.id)
     at, due = span["otjobs.job.published_at"], span.get("otjobs.job.due_at")

@@ -20,22 +20,22 @@ This page is made from a run of the tests: `pytest tests/integrations/scenarios 
 """
 
 
-def scenarios():
+def scenarios() -> dict[str, str]:
     """Return name: sentence of each scenario, from the test files."""
     found = {}
     for path in sorted(HERE.glob("test_scenario_*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                found[node.name.removeprefix("test_")] = ast.get_docstring(node).splitlines()[0]
+                found[node.name.removeprefix("test_")] = (ast.get_docstring(node) or node.name).splitlines()[0]
     return found
 
 
-def cells():
+def cells() -> list[tuple[str, str]]:
     return [(scenario, name) for scenario in scenarios() for name in libraries.NAMES]
 
 
-def page():
-    notes = []
+def page() -> str:
+    notes: list[str] = []
     lines = [
         "| behaviour | " + " | ".join(TITLES.get(name, name) for name in libraries.NAMES) + " |",
         "| --- |" + " --- |" * len(libraries.NAMES),
