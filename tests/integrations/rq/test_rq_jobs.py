@@ -289,6 +289,12 @@ def test_a_cancelled_job_never_started(captured, queue, work):
         assert span.start_time == span.end_time
 
 
+def test_a_job_that_is_cancelled_while_it_runs_runs_on(captured, queue, work):
+    queue.enqueue(jobs.cancel_itself)
+    work()
+    assert ends(captured) == [(1, "success", "")]
+
+
 def test_a_cancelled_job_that_is_put_back_goes_on(captured, queue, work):
     job = queue.enqueue(jobs.add, 1)
     job.cancel()

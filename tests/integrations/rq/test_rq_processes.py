@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import signal
@@ -63,19 +64,17 @@ def test_horses_that_die_are_lost_or_retried(process, queue, story):
     assert "otjobs.job.dispatched" not in story.executions[0].attributes
 
 
-def test_the_main_process_imports_nothing_of_a_job_that_dies(process, queue, connection, story, tmp_path):
-    """The job is of a producer without tracing, so that its type is in no carrier."""
-    (tmp_path / "told.py").write_text(
-        "import os\nprint('imported by', os.getpid(), flush=True)\nfrom rq_jobs import die, add"
-    )
+def test_the_main_process_imports_nothing_of_a_job_that_dies(process, queue, story, tmp_path, monkeypatch):
+    """The job is of a producer without tracing, so that its type is in no carrier; its argument is of its own module."""
+    source = "import os\nprint('imported by', os.getpid(), flush=True)\nfrom rq_jobs import die\nclass Order: pass"
+    (tmp_path / "told.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
     worker = process("worker", "main", PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
-    queue.enqueue("told.die")
+    queue.enqueue("told.die", importlib.import_module("told").Order())
     [span] = story.wait(executed=1).executions
     assert (span["otjobs.job.type"], span["otjobs.job.outcome"]) == ("told.die", "lost")
-    queue.enqueue("told.add", 1)
-    story.wait(executed=2)
     importers = [line.split()[-1] for line in worker.output(100_000).splitlines() if line.startswith("imported by")]
-    assert len(importers) == 2
+    assert len(importers) == 1
     assert str(worker.pid) not in importers
 
 
@@ -88,15 +87,6 @@ def test_a_job_that_is_stopped_is_cancelled_and_its_callback_dispatches_a_child(
     assert ends(story) == [(1, "cancelled", "Stopped", True), (1, "success", "", False)]
     [child] = story.dispatches
     assert (child["otjobs.job.parent.id"], child.parent) == (job.id, story.executions[0].id)
-
-
-def test_a_job_that_is_cancelled_while_it_runs_runs_on(process, queue, story):
-    process("worker", "main")
-    job = queue.enqueue(jobs.nap, 2)
-    started(job)
-    job.cancel()
-    story.wait(executed=1)
-    assert ends(story) == [(1, "success", "", False)]
 
 
 def test_a_worker_that_is_killed_with_its_horse_is_noticed_by_the_next_one(process, queue, story):
