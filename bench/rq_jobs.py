@@ -1,10 +1,11 @@
-"""Milliseconds per RQ job of a real worker, plain and traced, with a work horse forked for each job.
+"""Milliseconds per RQ job of a real worker, plain and traced: time and CPU, with a work horse forked for each job.
 
     python bench/rq_jobs.py [--quick] [--rounds N] [--jobs N] [--kind Worker|SpawnWorker|SimpleWorker]
 
 In each round the variants take turns; each is a worker process of its own that works off a queue filled before. What
 counts is the time from the start of the first job to the end of the last one, as RQ notes them in Redis: the start of
-the worker is no part of it, the fork, the run and the sending of each job's span are. The variants:
+the worker is no part of it, the fork, the run and the sending of each job's span are. The CPU is that of the worker and
+of its horses, minus that of a worker with one job. The variants:
 
 - `plain` is `rq worker`;
 - `launcher` is the same under `opentelemetry-instrument`, with the tracing of jobs left out;
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -48,8 +50,13 @@ def environment(variant: str, addresses: dict[str, str]) -> dict[str, str]:
     }
 
 
-def one(variant: str, kind: str, jobs: int, url: str, addresses: dict[str, str]) -> float:
-    """Return the milliseconds per job."""
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def one(variant: str, kind: str, jobs: int, url: str, addresses: dict[str, str]) -> tuple[float, float]:
+    """Return the milliseconds per job, and the milliseconds of CPU of all of them and the start."""
     if variant in ("http", "grpc"):
         from otjobs.integrations.rq import RQInstrumentor
 
@@ -61,6 +68,7 @@ def one(variant: str, kind: str, jobs: int, url: str, addresses: dict[str, str])
         programs = Path(sys.executable).parent
         command = [str(programs / "opentelemetry-instrument")] * (variant != "plain")
         command += [str(programs / "rq"), "worker", "bench", "--url", url, "--burst", "-w", f"rq.worker.{kind}"]
+        cpu = cpu_of_children()
         subprocess.run(
             command,
             env=environment(variant, addresses),
@@ -68,6 +76,7 @@ def one(variant: str, kind: str, jobs: int, url: str, addresses: dict[str, str])
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        cpu = cpu_of_children() - cpu
         done = [job for job in Job.fetch_many(ids, connection=connection) if job is not None]
     if variant in ("http", "grpc"):
         RQInstrumentor().uninstrument()
@@ -75,7 +84,7 @@ def one(variant: str, kind: str, jobs: int, url: str, addresses: dict[str, str])
     assert all(job.is_finished for job in done)
     began = min(job.started_at for job in done if job.started_at)
     ended = max(job.ended_at for job in done if job.ended_at)
-    return (ended - began).total_seconds() * 1000 / jobs
+    return (ended - began).total_seconds() * 1000 / jobs, cpu * 1000
 
 
 def main() -> None:
@@ -90,10 +99,14 @@ def main() -> None:
         return
     rounds, jobs = given.rounds or (2 if given.quick else 5), given.jobs or (30 if given.quick else 100)
     found: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+    used: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     with tempfile.TemporaryDirectory() as folder, parts.redis_server(Path(folder)) as url, sink() as addresses:
         for number in range(rounds):
             for variant in VARIANTS if number % 2 == 0 else VARIANTS[::-1]:
-                found[variant].append(one(variant, given.kind, jobs, url, addresses))
+                took, cpu = one(variant, given.kind, jobs, url, addresses)
+                _, start = one(variant, given.kind, 1, url, addresses)
+                found[variant].append(took)
+                used[variant].append((cpu - start) / (jobs - 1))
     base = found["plain"]
     rows = [
         [
@@ -101,12 +114,21 @@ def main() -> None:
             f"{median(values):.1f}",
             f"{median(value - plain for value, plain in zip(values, base, strict=True)):.1f}",
             f"{min(values):.1f} to {max(values):.1f}",
+            f"{median(used[variant]):.1f}",
+            f"{median(mine - plain for mine, plain in zip(used[variant], used['plain'], strict=True)):.1f}",
         ]
         for variant, values in found.items()
     ]
     title = f"ms per RQ job, rq.worker.{given.kind} ({rounds} rounds of {jobs} jobs, load {os.getloadavg()[0]:.1f})"
-    table(title, ("variant", "ms per job", "adds to plain", "rounds"), rows)
-    emit("rq_jobs", kind=given.kind, rounds=rounds, jobs=jobs, ms={name: median(v) for name, v in found.items()})
+    table(title, ("variant", "ms per job", "adds to plain", "rounds", "CPU ms per job", "adds to plain"), rows)
+    emit(
+        "rq_jobs",
+        kind=given.kind,
+        rounds=rounds,
+        jobs=jobs,
+        ms={name: median(v) for name, v in found.items()},
+        cpu_ms={name: median(v) for name, v in used.items()},
+    )
 
 
 if __name__ == "__main__":
