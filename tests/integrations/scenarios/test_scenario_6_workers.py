@@ -22,10 +22,10 @@ def test_every_kind_of_worker(library, kind):
             {"job": "fail"},
             {"job": "burn", "args": [0.3]},
             {"job": "add", "args": [1], "delay": 1},
-            *({"job": "nap", "args": [0.1]} for _ in range(3)),
+            {"job": "nap", "args": [0.1]},
         ]
         library.producer.run("send_many", sends=[{"queue": name, **one} for one in sends])
-        story.wait(executed=8, dispatched=7)
+        story.wait(executed=6, dispatched=5, seconds=180)  # an interpreter for each job takes its time
         assert tree(story) == [
             "dispatch add",
             "  execute add #1 success",
@@ -36,7 +36,8 @@ def test_every_kind_of_worker(library, kind):
             "dispatch fail_at_first",
             "  execute fail_at_first #1 retry Broken",
             "  execute fail_at_first #2 success",
-            *["dispatch nap", "  execute nap #1 success"] * 3,
+            "dispatch nap",
+            "  execute nap #1 success",
         ]
         verify(story, library, kind=kind, worker=name)
         cpu = {span["otjobs.job.type"]: span.get("otjobs.job.cpu_seconds") for span in story.executions}
