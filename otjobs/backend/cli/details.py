@@ -9,22 +9,14 @@ import click
 from otjobs.backend.cli import pictures
 from otjobs.backend.cli.frame import json_option, opened, url_option
 from otjobs.backend.cli.screen import Screen, say_document
-from otjobs.backend.cli.tables import Age, limit_option
+from otjobs.backend.cli.tables import age_option, limit_option
 from otjobs.errors import QueryError
 
 if TYPE_CHECKING:
     from otjobs.backend.store import Store
 
 _CANDIDATES = 5
-_search_option = click.option(
-    "--since",
-    "seconds",
-    type=Age(),
-    default="1w",
-    show_default=True,
-    metavar="AGE",
-    help="How far back the beginning of an id is looked for.",
-)
+_search_option = age_option("1w", "How far back the beginning of an id is looked for.")
 
 
 class NotFoundError(QueryError):

@@ -84,15 +84,12 @@ class Age(click.ParamType[Any]):
             self.fail(f"{value!r} is no stretch of time; write 90s, 15m, 2h, 1d or 1w", param, ctx)
 
 
-since_option = click.option(
-    "--since",
-    "seconds",
-    type=Age(),
-    default="1d",
-    show_default=True,
-    metavar="AGE",
-    help="How far back: 15m, 2h, 1d, 1w.",
-)
+def age_option(default: str, text: str) -> Callable[..., Any]:
+    """Return the option `--since` with its help."""
+    return click.option("--since", "seconds", type=Age(), default=default, show_default=True, metavar="AGE", help=text)
+
+
+since_option = age_option("1d", "How far back: 15m, 2h, 1d, 1w.")
 
 
 def limit_option(default: int) -> Callable[..., Any]:
