@@ -44,6 +44,7 @@ def environment(variant: str, addresses: dict[str, str]) -> dict[str, str]:
         "OTEL_SERVICE_NAME": "bench",
         "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": addresses.get(variant, addresses["http"]),
+        "OTEL_EXPORTER_OTLP_TRACES_INSECURE": "true",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": OTHERS + ",otjobs_celery" + ",otjobs_rq" * (variant == "launcher"),
