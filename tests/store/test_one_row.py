@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import clickhouses
+import parts
 import pytest
 from jobs_of import S, midnight, nanoseconds, other_span, span, workflow
 from test_upgrade import migrate_to
@@ -124,6 +125,53 @@ def test_forgetting_takes_all_of_it(store):
     clickhouses.mend(store)
     assert store.query("SELECT DISTINCT workflow_id FROM attempt_states").rows == [(f"{6:032x}",)]
     assert store.query("SELECT jobs, complete FROM workflows").rows == [(2, 1)]
+
+
+MINE = f"workflow_id = '{55:032x}'"
+
+
+def rows_of_workflow(store):
+    return store.query(f"SELECT count() FROM workflow_rows WHERE {MINE}").rows[0][0]
+
+
+def test_a_refresh_that_is_under_way_brings_nothing_back(store):
+    # Given the row of a workflow, and a refresh that has read it and writes it a little later
+    store.insert_spans(workflow(55, EVENING, labels={"customer": "42"}))
+    clickhouses.age(store)
+    assert rows_of_workflow(store) == 1
+    store.command(
+        "CREATE MATERIALIZED VIEW slow_mv REFRESH EVERY 1 YEAR APPEND TO workflow_rows EMPTY AS "
+        f"SELECT * FROM (SELECT * FROM workflow_rows WHERE {MINE}) WHERE sleepEachRow(3) = 0"
+    )
+    store.command("SYSTEM REFRESH VIEW slow_mv")
+    running = "SELECT status FROM system.view_refreshes WHERE view = 'slow_mv' AND database = currentDatabase()"
+    parts.wait_until(lambda: store.query(running).rows == [("Running",)], what="the refresh")
+    # When the customer is forgotten meanwhile
+    forget(store, "customer", "42")
+    # Then the refresh has ended, and the row is gone
+    assert store.query(running).rows != [("Running",)]
+    assert rows_of_workflow(store) == 0
+
+
+def test_forgetting_that_was_interrupted_between_its_deletions_goes_on(store, monkeypatch):
+    store.insert_spans(workflow(55, EVENING, labels={"customer": "42"}))
+    clickhouses.age(store)
+    store.command(f"CREATE TABLE kept ENGINE = Memory AS SELECT * FROM workflow_rows WHERE {MINE}")
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("otjobs.backend.store.forget._wait_for_refreshes", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            forget(store, "customer", "42")
+    # Given that a refresh then writes a row back
+    store.command("INSERT INTO workflow_rows SELECT * FROM kept")
+    assert rows_of_workflow(store) == 1
+    # When it is called again, it finds no job any more, and deletes the row all the same
+    assert forget(store, "customer", "42").jobs == 0
+    assert rows_of_workflow(store) == 0
+    assert [row[0] for row in store.query("SHOW TABLES LIKE 'forget%'").rows] == []
 
 
 def test_ids_that_differ_only_far_behind_stay_two_jobs(store):

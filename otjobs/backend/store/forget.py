@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otjobs.backend.store.cluster import cluster_of, first_replicas, shards
 from otjobs.backend.store.derive import derive
 from otjobs.backend.store.sql_files import literal
-from otjobs.errors import ConfigurationError
+from otjobs.errors import ConfigurationError, QueryError
 
 if TYPE_CHECKING:
     from otjobs.backend.store.client import Store
 
 _LABEL: Final = re.compile(r"[\w.\-]{1,200}")
+_REFRESH_SECONDS: Final = 600.0
 # Minute marks of an hour before all hours: what the minute was made of is not all there any more.
 _FROZEN: Final = "toDateTime(3600, 'UTC') AS hour"
 
@@ -45,7 +47,7 @@ def forget(store: Store, label: str, value: str, *, dry: bool = False) -> Forgot
 
     Raises:
         ConfigurationError: that is no label's name, or the database is one replica of several.
-        QueryError: the account lacks a right.
+        QueryError: the account lacks a right, or a view is refreshed for longer than ten minutes.
     """
     if not _LABEL.fullmatch(label):
         raise ConfigurationError(f"{label!r} is no name of a label; write --label customer=42")
@@ -67,11 +69,18 @@ def forget(store: Store, label: str, value: str, *, dry: bool = False) -> Forgot
         for each in databases:
             if replicated:
                 each.run("forget", "sync")
+            if each.has_table("forget_erasing"):
+                each.run("forget", "erase_jobs")
             _collect(each, {"label": label, "value": value})
         counts = [each.query(each.sql("forget", "counts", **quoted)).rows[0] for each in leaders]
         if not dry:
             for each in leaders:
                 _erase(each, quoted)
+            # A refresh that read before the deletion may write after it.
+            for each in databases:
+                _wait_for_refreshes(each)
+            for each in leaders:
+                each.run("forget", "erase_jobs")
         for each in databases:
             each.run("forget", "end")
     return Forgotten(*(sum(map(int, numbers)) for numbers in zip(*counts, strict=True)))
@@ -88,4 +97,17 @@ def _erase(store: Store, quoted: dict[str, str]) -> None:
     settled = store.part("settled_minutes")
     sources = {"attempt_states": f"{store.database}.forget_attempt_states"}
     derive(store, "minute_marks_mv", sources=sources, replace=_FROZEN, where=settled)
-    store.run("forget", "erase", **quoted)
+    store.run("forget", "erase_spans", **quoted)
+    store.run("forget", "erasing")
+    store.run("forget", "erase_jobs")
+
+
+def _wait_for_refreshes(store: Store) -> None:
+    """Wait for the end of all refreshes that are under way."""
+    running, parameters = store.sql("forget", "refreshes"), {"database": store.database}
+    awaited = set(store.query(running, parameters).rows)
+    end = time.monotonic() + _REFRESH_SECONDS
+    while awaited.intersection(store.query(running, parameters).rows):
+        if time.monotonic() > end:
+            raise QueryError("a view is refreshed for very long, and may bring back what was deleted; call this again")
+        time.sleep(0.2)
