@@ -50,6 +50,7 @@ _BOUNDED: Final = frozenset({"system", "id", "type", "queue", "parent_id", "pare
 # key in the carrier -> how it is read in the pass over all of them; labels have names of their own
 _KIND_OF: Final = {
     **dict.fromkeys(_BOUNDED, "text"),
+    **dict.fromkeys(_TEXTS, "field"),
     **{key: "time" if key.endswith("_at") else "count" for key in _NUMBERS},
     **dict.fromkeys(("traceparent", "tracestate", "baggage", "previous", "attempt", "parent_attempt", "links"), ""),
 }
@@ -187,26 +188,26 @@ def decode(raw: object) -> Carrier:
 
 
 def _read(data: dict[Any, Any], out: Carrier) -> None:
+    fields, kind_of = out.fields, _KIND_OF.get
     texts: dict[str, str] = {}
     labels: dict[str, object] = {}
     for key, value in data.items():
         # One pass over what is there, rather than a look-up of all that might be: a carrier is read for every job.
-        if type(key) is not str:
-            continue
-        kind = _KIND_OF.get(key)
-        if kind == "text":
-            text = value if type(value) is str and len(value) <= MAX_TEXT else _text(value, key)
-            if text:
-                texts[key] = text
+        kind = kind_of(key)
+        if kind == "text" or kind == "field":  # noqa: PLR1714  (cheaper than `in`)
+            if type(value) is not str or len(value) > MAX_TEXT:
+                value = _text(value, key)  # noqa: PLW2901
+            if value:
+                (texts if kind == "text" else fields)[key] = value
         elif kind == "time":
             number = _time(value, key)
             if number is not None:
-                out.fields[key] = number
+                fields[key] = number
         elif kind == "count":
             number = _number(value, key)
             if number is not None:
-                out.fields[key] = min(number, given.MOST)
-        elif kind is None and key.startswith(_LABEL) and isinstance(value, str):
+                fields[key] = min(number, given.MOST)
+        elif kind is None and type(key) is str and key.startswith(_LABEL) and isinstance(value, str):
             labels[key[len(_LABEL) :]] = value
     if "attempt" in data:
         out.attempt = min(_number(data["attempt"], "attempt") or 1, given.MOST_ATTEMPTS)
@@ -230,13 +231,15 @@ def _read(data: dict[Any, Any], out: Carrier) -> None:
 
 
 def _read_texts(texts: dict[str, str], data: dict[Any, Any], out: Carrier) -> None:
-    take = texts.pop
-    out.system, out.job_id = take("system", ""), take("id", "")
+    take = texts.get
     out.job_type, out.queue = take("type", ""), take("queue", "")
-    parent_id, parent_type = take("parent_id", ""), take("parent_type", "")
+    if len(texts) == bool(out.job_type) + bool(out.queue):  # nothing else, as in those of most root jobs
+        return
+    out.system, out.job_id = take("system", ""), take("id", "")
+    parent_id = take("parent_id", "")
     if parent_id:
         attempt = _number(data.get("parent_attempt"), "parent_attempt")
-        out.parent = Parent(parent_id, parent_type, min(attempt or 1, given.MOST_ATTEMPTS))
+        out.parent = Parent(parent_id, take("parent_type", ""), min(attempt or 1, given.MOST_ATTEMPTS))
     workflow_id = take("workflow", "")
     if workflow_id:
         if _TRACE_ID.fullmatch(workflow_id):
@@ -246,7 +249,6 @@ def _read_texts(texts: dict[str, str], data: dict[Any, Any], out: Carrier) -> No
     group_id = take("group", "")
     if group_id:
         out.fields["group_id"] = group_id
-    out.fields.update(texts)  # the others have the names of their fields
 
 
 def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
@@ -280,14 +282,14 @@ def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
 
 def _mapping(raw: Any) -> dict[Any, Any] | None:
     """Return the fields of a carrier, None where it is none, or larger than any carrier is."""
-    if isinstance(raw, (bytes, bytearray)):
-        raw = bytes(raw).decode(errors="replace") if len(raw) <= MAX_SIZE else None
-    if isinstance(raw, str):
-        try:
-            raw = json.loads(raw) if len(raw) <= MAX_SIZE else None
-        except (ValueError, RecursionError):
-            return None
     if type(raw) is not dict:
+        if isinstance(raw, (bytes, bytearray)):
+            raw = bytes(raw).decode(errors="replace") if len(raw) <= MAX_SIZE else None
+        if isinstance(raw, str):
+            try:
+                raw = json.loads(raw) if len(raw) <= MAX_SIZE else None
+            except (ValueError, RecursionError):
+                return None
         if not isinstance(raw, Mapping):
             return None
         raw = dict(islice(raw.items(), MAX_FIELDS + 1))

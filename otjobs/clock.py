@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 source: Callable[[], int] = time.time_ns
-"""What tells the time, unix ns; `otjobs.testing` replaces it."""
+"""What tells the time, unix ns; `otjobs.testing` replaces it. Where every job passes it is called itself."""
 
 
 def now() -> int:

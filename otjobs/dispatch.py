@@ -71,7 +71,7 @@ class Dispatch:
         self._identity = identity
         self._token: Any = None
         if job.enqueued_at is None:
-            job.enqueued_at = clock.now()
+            job.enqueued_at = clock.source()
         self.started_at = job.enqueued_at if started_at is None else started_at
         try:
             if active():
@@ -124,7 +124,7 @@ class Dispatch:
         try:
             if self._again or not self.carrier:
                 return
-            now = clock.now()
+            now = clock.source()
             if self._counter is not None:
                 self._counter.enqueued(self.job.system, self.job.job_id, now)
             self.job.enqueued_at = now
@@ -149,13 +149,15 @@ class Dispatch:
             otel_context.detach(self._token)
             self._token = None
         try:
-            error, reason = error_of(error)
+            reason = ""
+            if error is not None:
+                error, reason = error_of(error)
             if reason:
                 record_error(self.span, reason, error, expected=False)
                 set_attributes(self.span, {a.ERROR_TYPE: bounded(reason)})
             elif self._counter is not None:
                 self._counter.child(self.job.system, self.job.job_id)
-            self.span.end(max(clock.now(), self.started_at, self.job.enqueued_at or 0))
+            self.span.end(max(clock.source(), self.started_at, self.job.enqueued_at or 0))
         except Exception as fault:
             note("a dispatch span could not be ended", fault)
 

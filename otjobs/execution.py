@@ -102,7 +102,7 @@ class Execution:
         self.dead_letter = False
         self.retry_ready_at: int | None = None
         self._published_later = False
-        self.started_at = clock.now() if started_at is None else started_at
+        self.started_at = clock.source() if started_at is None else started_at
         self.span: Span = trace.INVALID_SPAN
         self.context, self.workflow_id = carrier.context, job.workflow_id
         self.attempt_attributes: dict[str, Any] = {}
@@ -217,7 +217,7 @@ class Execution:
             due_at = times.deadline(due_at, "due_at")
             delay = given.seconds(delay_seconds, "delay_seconds")
             if due_at is None and delay is not None:
-                due_at = times.after(clock.now(), delay)
+                due_at = times.after(clock.source(), delay)
             return self.next_carrier(due_at=due_at)
         return {}
 
@@ -275,9 +275,9 @@ class Execution:
         beacon.forget(self)
         self.deactivate()
         given_end = None if ended_at is None else times.moment(ended_at, "ended_at")
-        end = max(clock.now() if given_end is None else given_end, self.started_at)
+        end = max(clock.source() if given_end is None else given_end, self.started_at)
         try:
-            self._describe_end(given.text(outcome, "outcome"), error, error_type, given.flag(expected, "expected"), end)
+            self._describe_end(outcome, error, error_type, expected, end)
         except Exception as fault:
             note("the end of an attempt could not be described in full", fault)
         try:
@@ -288,13 +288,15 @@ class Execution:
     def _describe_end(
         self, outcome: str, error: BaseException | None, error_type: str, expected: bool, end: int
     ) -> None:
-        error, reason = error_of(error)
-        outcome = self.outcome or outcome or ("failure" if reason else "success")
+        reason = ""
+        if error is not None:
+            error, reason = error_of(error)
+        outcome = self.outcome or given.text(outcome, "outcome") or ("failure" if reason else "success")
         if outcome not in a.OUTCOMES:
             outcome = given.outcome(outcome)
         if self.error is not None:
             error, reason = error_of(self.error)
-        error_type = self.error_type or given.text(error_type, "error_type") or reason
+        error_type = self.error_type or (error_type and given.text(error_type, "error_type")) or reason
         on_its_thread = self._thread and self._thread == threading.get_ident()
         if outcome != "retry" or self._published_later:
             self.retry_ready_at = None
@@ -305,7 +307,7 @@ class Execution:
             outcome,
             error=error,
             error_type=error_type,
-            expected=expected,
+            expected=given.flag(expected, "expected"),
             dead_letter=self.dead_letter,
             observed=self.observed,
             dispatched=None if self.observed else len(self._children),

@@ -8,6 +8,7 @@ from typing import Final
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
 from otjobs.faults import guard
+from otjobs.span_contexts import valid_context
 from otjobs.texts import mended
 
 MAX_LINKS: Final = 100
@@ -35,7 +36,7 @@ def parse_traceparent(text: object, state: object = None) -> SpanContext | None:
         with guard("the tracestate of a job cannot be read"):
             trace_state = TraceState.from_header([mended(state)])  # it logs what it cannot read
     flags = _USUAL_FLAGS.get(found[3]) or TraceFlags(int(found[3], 16))
-    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags, trace_state=trace_state)
+    return valid_context(trace_id, span_id, True, flags, trace_state)  # noqa: FBT003
 
 
 def format_links(links: tuple[SpanContext, ...], dispatch: SpanContext | None) -> str:

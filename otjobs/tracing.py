@@ -124,7 +124,8 @@ def restore() -> None:
 
 def active() -> bool:
     """Tell whether jobs are traced at all in this process: a disabled SDK makes no spans."""
-    tracer()
+    if _tracer is None or _tracer_of is not (trace.get_tracer_provider() if _override is None else _override):
+        tracer()
     return _active
 
 
@@ -142,14 +143,17 @@ def start_span(
     The attributes are sound, and become the span's, which adds to them.
     A sampler, an id generator or a processor that raises costs this span, and nothing else.
     """
-    current = tracer()
+    current = _tracer
+    if current is None or _tracer_of is not (trace.get_tracer_provider() if _override is None else _override):
+        current = tracer()
     if not name.isascii() or len(name) > MAX_TEXT:
         name = bounded_text(name)
     if not 0 <= start_time <= LATEST:
         start_time = min(max(start_time, 0), LATEST)
+    fast = _path.start_span
     try:
-        if _path.start_span is not None:
-            return _path.start_span(
+        if fast is not None:
+            return fast(
                 current, name, context=context, kind=kind, attributes=attributes, links=links, start_time=start_time
             )
         span = current.start_span(

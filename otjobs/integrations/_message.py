@@ -48,7 +48,9 @@ def put(fields: MutableMapping[str, Any], carrier: dict[str, str], *, name: str 
     fields[name] = carrier
     beside = beside_carrier()
     if fields.keys().isdisjoint(beside):  # as most messages: the user gave nothing
-        fields.update({key: carrier[key] for key in beside if key in carrier})
+        for key in beside:
+            if key in carrier:
+                fields[key] = carrier[key]
         return
     before = old or passed
     if not isinstance(before, dict):

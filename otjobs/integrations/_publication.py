@@ -51,7 +51,7 @@ class Publication:
     __slots__ = ("began_at", "carrier", "decided", "dispatch", "retried")
 
     def __init__(self) -> None:
-        self.began_at = clock.now()
+        self.began_at = clock.source()
         self.decided = False
         """True once there was a message."""
         self.dispatch: Dispatch | None = None
@@ -83,7 +83,7 @@ class Publication:
             return
         self.decided = True
         context = otel_context.get_current()
-        own = running_here(job.system, job.job_id, context)
+        own = running_here(job.system, job.job_id, context) if context else None
         if own is not None:  # a retry: the next attempt of the job that runs here, under its original dispatch
             self.retried, self.carrier = own, own.next_carrier(due_at=job.due_at, identity=False)
             put(fields, self.carrier)
@@ -118,7 +118,7 @@ class Publication:
         if self.dispatch is not None:
             self.dispatch.stamp()
         elif self.carrier is not None:
-            self.carrier["published_at"] = str(clock.now())
+            self.carrier["published_at"] = str(clock.source())
             if self.retried is not None:
                 self.retried.note_publication(self.carrier)
 

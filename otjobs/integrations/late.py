@@ -72,13 +72,14 @@ def wrap(path: str, wrapper: Wrapper) -> Change:
         except AttributeError:
             return None
         inherited = name not in vars(owner)
-        active = [True]
-        # Where another tool has wrapped the wrapper since, it cannot be taken out: then it does nothing.
-        ours = wrapt.FunctionWrapper(original, wrapper, lambda: active[0])
+        # Where another tool has wrapped the wrapper since, it cannot be taken out: then it does nothing. A list is true
+        # while it is not empty; a function would be called with every job.
+        active: Any = [True]
+        ours = wrapt.FunctionWrapper(original, wrapper, active)
         setattr(owner, name, ours)
 
         def undo() -> None:
-            active[0] = False
+            active.clear()
             if vars(owner).get(name) is not ours:
                 return
             if inherited:

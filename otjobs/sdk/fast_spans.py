@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk
-from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import (
@@ -34,6 +34,7 @@ from opentelemetry.trace import (
 )
 
 from otjobs.sdk import own_attributes, trial
+from otjobs.span_contexts import valid_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,9 +60,9 @@ _FLAGS: Final = {
 
 
 class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hides its class)
-    """A span of the SDK, filled in without its constructor."""
+    """A span of the SDK, made by `object.__new__` and filled in without its constructor."""
 
-    def __init__(
+    def fill(
         self,
         tracer: Any,
         name: str,
@@ -71,8 +72,9 @@ class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hid
         attributes: Attributes,
         links: Sequence[Link],
         start_time: int,
+        ended: Any,
     ) -> None:
-        limits = tracer._span_limits  # noqa: SLF001
+        """Set every field that the SDK's constructor sets."""
         self._name = name
         self._context = context
         self._kind = kind
@@ -94,9 +96,9 @@ class JobSpan(sdk._Span):  # noqa: SLF001  (the SDK makes no other span, and hid
         self._record_exception = True
         self._set_status_on_exception = True
         self._span_processor = tracer.span_processor
-        self._limits = limits
+        self._limits = tracer._span_limits  # noqa: SLF001
         self._lock = threading.Lock()
-        self._record_end_metrics: Any = None
+        self._record_end_metrics = ended
 
     def set_own_attributes(self, attributes: dict[str, Any]) -> None:
         """Set sound attributes of ours: nothing need be asked of them."""
@@ -184,21 +186,28 @@ def start_span(
     ids = tracer.id_generator
     if parent is None or not parent.is_valid:
         parent, trace_id, random = None, ids.generate_trace_id(), _KNOWS_RANDOM and ids.is_trace_id_random()
+        above: int = TraceFlags.SAMPLED
     else:
-        trace_id, random = parent.trace_id, _KNOWS_RANDOM and parent.trace_flags.random_trace_id
+        trace_id, above = parent.trace_id, parent.trace_flags
+        random = above & _RANDOM
     if tracer.sampler is DEFAULT_ON:  # what it would answer, without asking three more objects
-        decision = Decision.RECORD_AND_SAMPLE if parent is None or parent.trace_flags.sampled else Decision.DROP
+        decision = Decision.RECORD_AND_SAMPLE if above & TraceFlags.SAMPLED else Decision.DROP
         added, state = None, None if parent is None else parent.trace_state
     else:
         result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, links)
         decision, added, state = result.decision, result.attributes, result.trace_state
     flags = _FLAGS[decision is Decision.RECORD_AND_SAMPLE, bool(random)]
-    own = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)  # noqa: FBT003
+    make = valid_context if type(ids) is RandomIdGenerator else SpanContext  # another one may generate anything
+    own = make(trace_id, ids.generate_span_id(), False, flags, state)  # noqa: FBT003
     ended = tracer._tracer_metrics.start_span(parent, decision)  # noqa: SLF001
     if decision is Decision.DROP:
         return NonRecordingSpan(own)
     limits = tracer._span_limits  # noqa: SLF001
-    span = JobSpan(tracer, name, own, parent, kind, own_attributes.of(attributes, added, limits), links, start_time)
-    span._record_end_metrics = ended  # noqa: SLF001
+    if added is None:
+        kept = own_attributes.Attributes(attributes, limits.max_span_attributes, limits.max_span_attribute_length)
+    else:
+        kept = own_attributes.of(attributes, added, limits)
+    span: JobSpan = object.__new__(JobSpan)
+    span.fill(tracer, name, own, parent, kind, kept, links, start_time, ended)
     tracer.span_processor.on_start(span, parent_context=context)
     return span

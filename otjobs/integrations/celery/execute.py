@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import context as otel_context
 
 from otjobs.execution import Execution, running_here
-from otjobs.faults import guard
+from otjobs.faults import guard, note
 from otjobs.integrations import _base as base
 from otjobs.integrations.celery import batch, canvases, eager, endings, replace, reports
 from otjobs.integrations.celery.endings import RUN
@@ -39,7 +39,7 @@ class _Running:
 
 def prerun(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> None:
     """Start the execute span and make it current (signal `task_prerun`)."""
-    with guard("an execution could not be traced"):
+    try:
         request = task.request
         request.__dict__[RUN] = endings.Run(in_child=in_pool_child)
         messages = batch.messages(request, args)
@@ -51,6 +51,8 @@ def prerun(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> Non
         request.__dict__[_RUNNING] = _Running(() if run.execution is None else (run.execution,), run)
         if run.execution is not None:
             canvases.header_runs(request, run.execution)
+    except Exception as error:
+        note("an execution could not be traced", error)
 
 
 def _start_batch(messages: Sequence[Any], task: Any) -> list[Execution]:
@@ -70,7 +72,7 @@ def _start_batch(messages: Sequence[Any], task: Any) -> list[Execution]:
 
 def postrun(task_id: str = "", task: Any = None, retval: Any = None, state: str | None = None, **_: Any) -> None:
     """End the execute span with what became of the attempt (signal `task_postrun`)."""
-    with guard("an execution could not be ended"):
+    try:
         request = task.request
         running = request.__dict__.pop(_RUNNING, None) or _still_current(task_id)
         if running is None:
@@ -97,6 +99,8 @@ def postrun(task_id: str = "", task: Any = None, retval: Any = None, state: str 
         if stops:
             replace.ended(request, ending.outcome, ending.error_type)
         reports.say(request.id, running.executions[0] if running.executions else None, ending, stops=stops)
+    except Exception as fault:
+        note("an execution could not be ended", fault)
 
 
 def _still_current(task_id: str) -> _Running | None:

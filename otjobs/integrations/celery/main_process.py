@@ -49,7 +49,7 @@ _current: ContextVar[_End | None] = ContextVar("otjobs-celery-end", default=None
 def received(request: Any = None, **_: Any) -> None:
     """Note when the main process took the message, for the process that runs it (signal `task_received`)."""
     try:
-        request.request_dict[RECEIVED] = clock.now()
+        request.request_dict[RECEIVED] = clock.source()
     except Exception as error:
         note("a reception could not be noted", error)
 

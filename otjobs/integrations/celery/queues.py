@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _DELAY: Final = re.compile(r"(?:[01]\.){28}")
 """What kombu's native delayed delivery puts before a routing key: the seconds, in binary."""
+_LEAST_DELAYED: Final = 56
+"""Characters of a routing key with that."""
 _MOST: Final = 1000
 _known: WeakKeyDictionary[Any, tuple[int, dict[tuple[str, str, str], str]]] = WeakKeyDictionary()
 """Application -> (its number of queues, (exchange, routing key, preferred) -> queue)."""
@@ -40,7 +42,7 @@ def queue_of(app: Any, exchange: Any, routing_key: Any, preferred: str = "") -> 
         preferred: the one to take where there are several.
     """
     exchange, key = name_of(exchange), str(routing_key or "")
-    undelayed = _DELAY.sub("", key, count=1)
+    undelayed = _DELAY.sub("", key, count=1) if len(key) >= _LEAST_DELAYED else key
     if undelayed != key:
         exchange, key = "", undelayed
     elif not exchange:

@@ -61,7 +61,8 @@ def say(job_id: str, execution: Execution | None, ending: Ending, *, stops: bool
 
 def say_nothing() -> None:
     """Forget the attempt before: this one simply returned."""
-    _last.set(None)
+    if _last.get() is not None:
+        _last.set(None)
 
 
 def prepare_result(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -86,5 +87,7 @@ def hear(job_id: str, result: Any) -> tuple[Told | None, Any]:
     if isinstance(runtime, _Runtime):
         return runtime.told, (*result[:2], runtime.plain)
     told = _last.get()  # in pools without processes
+    if told is None:
+        return None, result
     _last.set(None)
     return (told if told is not None and told.job_id == job_id else None), result
