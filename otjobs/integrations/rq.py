@@ -106,9 +106,8 @@ def publish(wrapped: Any, queue: Any, args: Any, kwargs: Any) -> Any:
     job, method = _job(args, kwargs), wrapped.__name__
     inner = "_otjobs_publication" in getattr(job, "__dict__", ())  # one method calls another
     waits = method == "enqueue_job" and getattr(job, "_dependency_ids", True)
-    if (
-        inner or waits or (kwargs.get("unique") and not job._id)
-    ):  # RQ refuses the last: looking for an id would make one
+    refused = kwargs.get("unique") and not job._id  # by RQ; looking for an id would make one
+    if inner or waits or refused:
         return wrapped(*args, **kwargs)
     with base.publishing(lambda: _outgoing(queue, job, method, base.arguments(wrapped, args, kwargs))) as publication:
         job._otjobs_publication = publication
