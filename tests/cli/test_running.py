@@ -68,6 +68,8 @@ def test_up_says_how_to_use_it_and_stops_on_ctrl_c(up, tmp_path):
     endpoint = re.search(r"export OTEL_EXPORTER_OTLP_ENDPOINT=(http://127\.0\.0\.1:\d+)\n", text)[1]
     url = re.search(r"export OTJOBS_URL=(http://127\.0\.0\.1:\d+/otjobs)\n", text)[1]
     assert "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\n" in text
+    assert "opentelemetry-instrument celery -A app worker" in text
+    assert "opentelemetry-instrument rq worker" in text
     assert "not for production" in text
     assert str(tmp_path / "data") in text
 

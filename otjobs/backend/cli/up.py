@@ -29,7 +29,7 @@ Point a service at it:
   export OTEL_EXPORTER_OTLP_ENDPOINT={endpoints.otlp_http}
   export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
   export OTEL_METRICS_EXPORTER=none OTEL_LOGS_EXPORTER=none
-  opentelemetry-instrument celery -A app worker
+  opentelemetry-instrument celery -A app worker     # or: opentelemetry-instrument rq worker
 (OTLP over gRPC: {endpoints.otlp_grpc})
 
 Ask it:
