@@ -28,14 +28,19 @@ def start_execute(job: Job, carrier: Carrier, started_at: int) -> tuple[Span, Co
     dispatch = carrier.dispatch
     if not active():
         return trace.INVALID_SPAN, context, job.workflow_id, {}
-    links = [Link(target) for target in (dispatch, carrier.previous, *job.links) if target is not None]
-    if settings().link_mode and dispatch is not None:
-        context = trace.set_span_in_context(trace.INVALID_SPAN, context)
-    trace_id = ""
+    links, trace_id = [], ""
     if dispatch is not None:
+        links.append(Link(dispatch))
         trace_id = f"{dispatch.trace_id:032x}"
-    workflow_id = job.workflow_id or trace_id
-    own_trace = "" if settings().link_mode else trace_id
+    if carrier.previous is not None:
+        links.append(Link(carrier.previous))
+    if job.links:
+        links += [Link(target) for target in job.links if target is not None]
+    workflow_id, own_trace = job.workflow_id or trace_id, trace_id
+    if settings().link_mode:
+        own_trace = ""
+        if dispatch is not None:
+            context = trace.set_span_in_context(trace.INVALID_SPAN, context)
     job.workflow_id = workflow_id
     attributes = attributes_of(job, "process", "execute", own_trace)
     known = dict(attributes)  # the span's own are added to while it lasts

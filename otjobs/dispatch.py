@@ -81,9 +81,9 @@ class Dispatch:
 
     def _start(self) -> None:
         job, parent_context = self.job, self._context
-        dispatcher = dispatcher_in(parent_context)
+        dispatcher = dispatcher_in(parent_context) if parent_context else None
         self._counter = composite_in(parent_context) if dispatcher is None and parent_context else dispatcher
-        if job.enqueued_at is not None and job.job_id and dispatcher is not None:
+        if dispatcher is not None and job.enqueued_at is not None and job.job_id:
             before, job.enqueued_at = job.enqueued_at, dispatcher.first_enqueue(job.system, job.job_id, job.enqueued_at)
             self._again = before != job.enqueued_at
         inherit(job, dispatcher, parent_context)

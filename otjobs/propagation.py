@@ -33,13 +33,13 @@ _has_baggage = True
 _others: tuple[TextMapPropagator, ...] = ()
 
 
-_SPAN: Final = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
+SPAN: Final = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
 """The key of the current span in a context."""
 
 
-def with_span(span: Span, context: Context, **more: object) -> Context:
-    """Return the context with this span as the current one, and with more values by key."""
-    return Context({**context, **more, _SPAN: span})
+def with_span(span: Span, context: Context) -> Context:
+    """Return the context with this span as the current one."""
+    return Context({**context, SPAN: span})
 
 
 def _flat(propagator: Any) -> Iterator[Any]:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 
 from otjobs import given, triggers
 from otjobs.config import settings
 from otjobs.job import Parent
 from otjobs.job_labels import labels_in
-from otjobs.propagation import with_span
+from otjobs.propagation import SPAN
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
     from otjobs.job import Job
@@ -70,7 +70,7 @@ def with_dispatcher(context: Context, dispatcher: Dispatcher | None) -> Context:
 
 def as_dispatcher(dispatcher: Dispatcher, span: Span, context: Context) -> Context:
     """Return the context in which this one dispatches, and this span is current."""
-    return with_span(span, context, **{_DISPATCHER: dispatcher})
+    return Context({**context, _DISPATCHER: dispatcher, SPAN: span})
 
 
 def dispatcher_in(context: Context) -> Dispatcher | None:

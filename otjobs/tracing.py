@@ -153,9 +153,7 @@ def start_span(
     fast = _path.start_span
     try:
         if fast is not None:
-            return fast(
-                current, name, context=context, kind=kind, attributes=attributes, links=links, start_time=start_time
-            )
+            return fast(current, name, context, kind, attributes, links, start_time)
         span = current.start_span(
             name, context=context, kind=kind, attributes=attributes, links=links, start_time=start_time
         )

@@ -172,7 +172,6 @@ def _same(tried: Any, context: Context) -> bool:
 def start_span(
     tracer: Any,
     name: str,
-    *,
     context: Context,
     kind: SpanKind,
     attributes: dict[str, Any],

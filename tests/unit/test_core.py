@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 import otjobs
 from otjobs import attributes as a
+from otjobs import carrier as carriers
 from otjobs import config, errors
 from otjobs.carrier import MAX_SIZE, decode
 from otjobs.testing import TickingClock, capture_jobs
@@ -391,3 +392,24 @@ def test_at_most_a_thousand_first_enqueue_times_are_remembered(captured):
     assert len(run._enqueued) == 1000
     assert first[:1000] == second[:1000]
     assert all(one < two for one, two in zip(first[1000:], second[1000:], strict=True))
+
+
+@pytest.mark.parametrize("key", sorted(carriers._USUAL))
+@pytest.mark.parametrize(
+    "value", ["", "x", "0", "7", "99999999999999999999", "1700000000000000000", "12", "x" * 2000, None]
+)
+def test_a_usual_carrier_is_read_as_one_with_fields_that_few_have(key, value, monkeypatch):
+    usual = {
+        "traceparent": f"00-{7:032x}-{8:016x}-01", "type": "resize", "queue": "images", "enqueued_at": "1700000000000000000",
+        "max_attempts": "3", "producer": "shop", "trigger": "request", "trigger_name": "/orders", "workflow_type": "order",
+        "workflow_started_at": "1690000000000000000", "parent_id": "p", "parent_type": "order", "parent_attempt": "2",
+    }  # fmt: skip
+    broken = {name: text for name, text in usual.items() if name != key} | ({} if value is None else {key: value})
+    found = decode(broken)
+    monkeypatch.setattr(carriers, "_USUAL", frozenset())
+    other = decode(broken)
+    assert (
+        [getattr(found, name) for name in carriers.Carrier.__slots__ if name != "context"]
+        == [getattr(other, name) for name in carriers.Carrier.__slots__ if name != "context"]
+    )  # fmt: skip
+    assert found.context.keys() == other.context.keys()

@@ -33,24 +33,31 @@ def message_of(
 
     def known(carrier: Carrier) -> dict[str, Any]:
         delivery = getattr(request, "delivery_info", None) or {}
-        received = field(RECEIVED)
-        return {
+        out = {
             "system": SYSTEM,
             "job_type": task_name,
             "job_id": job_id,
             "queue": delivered_queue(app, delivery, carrier.queue),
             "attempt": attempts(field("retries") or 0) or 1,
             "redelivered": bool(delivery.get("redelivered")),
-            "received_at": received if isinstance(received, int) else None,
-            "worker": worker or ("" if getattr(request, "is_eager", False) else getattr(request, "hostname", "")),
-            "broadcast": is_broadcast(app, delivery) or None,
         }
+        # What there is not is left out, rather than said to be nothing: then the rest is taken as it is.
+        if isinstance(received := field(RECEIVED), int):
+            out["received_at"] = received
+        if found := worker or ("" if getattr(request, "is_eager", False) else getattr(request, "hostname", "")):
+            out["worker"] = found
+        if is_broadcast(app, delivery):
+            out["broadcast"] = True
+        if "max_attempts" not in carrier.fields and (most := max_attempts(task)) is not None:
+            out["max_attempts"] = most
+        if "group_id" not in carrier.fields and (group_id := field("group")):
+            out["group_id"] = group_id
+        return out
 
     def times_of_message() -> dict[str, Any]:
         return {"due_at": timestamp(field("eta"), app), "expires_at": timestamp(field("expires"), app)}
 
-    otherwise = {"group_id": partial(field, "group"), "max_attempts": partial(max_attempts, task)}
-    return Message(task_name, field, known, otherwise, times_of_message)
+    return Message(task_name, field, known, {}, times_of_message)
 
 
 def header(request: Any, name: str) -> Any:
