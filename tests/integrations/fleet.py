@@ -196,7 +196,9 @@ class Fleet:
         return [line for one in self._started for line in one.output.splitlines() if "otjobs: " in line]
 
     def stop(self) -> None:
-        threads = [threading.Thread(target=one.stop) for one in self._started]
+        """Stop them all; a second call does nothing."""
+        started, self._started = self._started, []
+        threads = [threading.Thread(target=one.stop) for one in started]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -54,11 +54,23 @@ def library(request, tmp_path_factory, receiver, redis_url):
     found = Fleet(
         request.param, tmp_path_factory.mktemp(request.param), receiver, redis_url.replace("/0", f"/{number}")
     )
+    RUNNING.append(found)
     try:
         found.start()
         yield found
     finally:
         found.stop()
+
+
+RUNNING = []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem):
+    """Stop the processes after the last scenario: a parallel run goes on with other tests, which need the machine."""
+    if nextitem is None or nextitem.path.parent != HERE:
+        while RUNNING:
+            RUNNING.pop().stop()
 
 
 RAN = {}

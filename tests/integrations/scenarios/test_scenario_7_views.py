@@ -18,7 +18,7 @@ FORMAT JSON
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def views(tmp_path_factory):
     """An embedded server."""
     parts.require("chdb")
