@@ -19,7 +19,7 @@ from otjobs.integrations._instrumentor import Instrumentor
 from otjobs.integrations._message import CARRIER, UNTRACED, Message, beside_carrier, given_context, put
 from otjobs.integrations._publication import Outgoing, Publication, publishing, together
 from otjobs.integrations._run import has_own_thread, is_last, note_error, observed, running
-from otjobs.integrations.late import connect, identity_of, wrap
+from otjobs.integrations.late import connect, identity_of, wrap, wrap_method
 from otjobs.integrations.stock import Stock
 from otjobs.job import Job
 
@@ -51,6 +51,7 @@ __all__ = [
     "running",
     "together",
     "wrap",
+    "wrap_method",
 ]
 
 

@@ -8,8 +8,9 @@ process pays for modules that it never uses. So nothing in this package imports 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import wrapt
@@ -63,8 +64,14 @@ class Late:
                     self._undo.append(undo)
 
 
-def wrap(path: str, wrapper: Wrapper) -> Change:
-    """Return the change that wraps the function at `path` in a module; a version without it is left as it is."""
+def wrap(path: str, wrapper: Wrapper, *, often: bool = False) -> Change:
+    """Return the change that wraps the function at `path` in a module; a version without it is left as it is.
+
+    Args:
+        path: of the function.
+        wrapper: what is called in its place.
+        often: it is a method that every job passes, and that nobody but the library looks at.
+    """
 
     def change(module: ModuleType) -> Undo | None:
         try:
@@ -75,7 +82,9 @@ def wrap(path: str, wrapper: Wrapper) -> Change:
         # Where another tool has wrapped the wrapper since, it cannot be taken out: then it does nothing. A list is true
         # while it is not empty; a function would be called with every job.
         active: Any = [True]
-        ours = wrapt.FunctionWrapper(original, wrapper, active)
+        ours = _often_called(original, wrapper, active) if often and isinstance(owner, type) else None
+        if ours is None:
+            ours = wrapt.FunctionWrapper(original, wrapper, active)
         setattr(owner, name, ours)
 
         def undo() -> None:
@@ -90,6 +99,32 @@ def wrap(path: str, wrapper: Wrapper) -> Change:
         return undo
 
     return change
+
+
+def wrap_method(owner: type, name: str, wrapper: Wrapper) -> None:
+    """Wrap a method of a new class, which every job passes."""
+    ours = _often_called(inspect.getattr_static(owner, name), wrapper, True)  # noqa: FBT003
+    if ours is None:
+        wrapt.wrap_function_wrapper(owner, name, wrapper)
+    else:
+        setattr(owner, name, ours)
+
+
+def _often_called(original: Any, wrapper: Wrapper, active: Any) -> Any:
+    """Return a method that calls a wrapper while something is true, at half the cost of wrapt's.
+
+    It is a function of its own and no likeness of the original, and stands for plain methods alone: None for others.
+    """
+    if type(original) is not FunctionType:
+        return None
+
+    @functools.wraps(original)
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if not active:
+            return original(self, *args, **kwargs)
+        return wrapper(MethodType(original, self), self, args, kwargs)
+
+    return method
 
 
 def connect(signal: str, receiver: Callable[..., Any]) -> Change:

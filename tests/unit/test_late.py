@@ -6,6 +6,7 @@ import importlib
 import sys
 
 import pytest
+import wrapt
 
 from otjobs import errors
 from otjobs.integrations.late import Late, connect, wrap
@@ -52,9 +53,11 @@ PLAIN = ["own", "fixed", "inherited", "inherited", "function"]
 WRAPPED = ["wrapped own", "wrapped fixed", "wrapped inherited", "inherited", "wrapped function"]
 
 
+@pytest.mark.parametrize("often", [True, False])
 @pytest.mark.parametrize("imported_before", [True, False])
-def test_a_module_is_changed_whenever_it_is_imported(library, imported_before):
-    late = Late({library: [wrap(path, marked) for path in PATHS]})
+def test_a_module_is_changed_whenever_it_is_imported(library, imported_before, often):
+    methods = [wrap(path, marked, often=often) for path in PATHS if path in ("Kind.own", "Kind.inherited")]
+    late = Late({library: [*methods, wrap("Kind.fixed", marked), wrap("function", marked)]})
     if imported_before:
         importlib.import_module(library)
     late.apply()
@@ -101,6 +104,25 @@ def test_under_another_tools_wrapper_it_does_nothing_any_more(library):
     late.apply()
     assert module.function() == "wrapped other function"
     late.undo()
+
+
+@pytest.mark.parametrize("often", [True, False])
+def test_between_the_wrappers_of_other_tools_a_method_is_called_with_its_instance(library, often):
+    def other(wrapped, instance, args, kwargs):
+        return f"{type(instance).__name__} {wrapped(*args, **kwargs)}"
+
+    module = importlib.import_module(library)
+    wrapt.wrap_function_wrapper(module, "Kind.own", other)
+    late = Late({library: [wrap("Kind.own", marked, often=often), wrap("Kind.inherited", marked, often=often)]})
+    late.apply()
+    wrapt.wrap_function_wrapper(module, "Kind.own", other)
+    wrapt.wrap_function_wrapper(module, "Kind.inherited", other)
+    assert module.Kind().own() == "Kind wrapped Kind own"
+    assert module.Kind().inherited() == "Kind wrapped inherited"
+    assert module.Kind.inherited.__name__ == "inherited"
+    late.undo()
+    assert module.Kind().own() == "Kind Kind own"
+    assert module.Kind().inherited() == "Kind inherited"
 
 
 def test_a_version_without_the_function_is_left_as_it_is(library):

@@ -32,8 +32,8 @@ _CHANGES: dict[str, tuple[Change, ...]] = {
         connect("worker_process_shutdown", worker.child_stops),
     ),
     "celery.app.base": (wrap("Celery.send_task", publish.send_task),),
-    "celery.app.routes": (wrap("Router.route", publish.routed),),
-    "kombu.messaging": (wrap("Producer._publish", publish.leaves),),
+    "celery.app.routes": (wrap("Router.route", publish.routed, often=True),),
+    "kombu.messaging": (wrap("Producer._publish", publish.leaves, often=True),),
     "celery.app.task": (
         wrap("Task.apply", eager.apply),
         wrap("Task.retry", execute.retry),

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from wrapt import wrap_function_wrapper
 
 from otjobs import clock
 from otjobs.elsewhere import ended_elsewhere
 from otjobs.faults import guard, note
-from otjobs.integrations._base import CARRIER, beside_carrier
+from otjobs.integrations._base import CARRIER, beside_carrier, wrap_method
 from otjobs.integrations.celery import endings, replace, reports
 from otjobs.integrations.celery.message import RECEIVED, WAITING, message_of
 from otjobs.sdk import lifecycle
@@ -59,7 +58,7 @@ def request_class(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kw
     """Let a task's requests hear how they ended (wrapper of the worker strategy's `create_request_cls`)."""
     found = wrapped(*args, **kwargs)
     with guard("the ends of jobs in pool processes could not be followed"):
-        wrap_function_wrapper(found, "on_success", _on_success)
+        wrap_method(found, "on_success", _on_success)
     return found
 
 
