@@ -19,7 +19,7 @@ from opentelemetry.context import Context
 
 from otjobs import given, propagation, times
 from otjobs.faults import note, warn
-from otjobs.job import Job, Parent
+from otjobs.job import UNKNOWN, Job, Parent
 from otjobs.texts import MAX_TEXT, bounded, mended, shown
 from otjobs.traceparent import format_links, format_traceparent, parse_links, parse_traceparent
 
@@ -314,7 +314,7 @@ def job_from(carrier: Carrier, defaults: Mapping[str, Any]) -> Job:
     else:
         fields.update(defaults)
     # A job's type and first queue are those of its first publication.
-    fields["job_type"] = carrier.job_type or fields.get("job_type") or "unknown"
+    fields["job_type"] = carrier.job_type or fields.get("job_type") or UNKNOWN
     fields["attempt"] = attempt
     job = Job(**fields)
     if carrier.queue and carrier.queue != job.queue:

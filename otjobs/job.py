@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.trace import SpanContext
+
+
+UNKNOWN: Final = "unknown"
+"""The type of a job where nobody can tell it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from otjobs import tracing
 from otjobs.faults import guard
 from otjobs.integrations._instrumentor import Instrumentor
 from otjobs.integrations._message import CARRIER, UNTRACED, Message, beside_carrier, given_context, put
-from otjobs.integrations._publication import Outgoing, Publication, publishing, together
-from otjobs.integrations._run import has_own_thread, is_last, note_error, observed, running
+from otjobs.integrations._publication import Outgoing, Publication, publishing, together, under_way
+from otjobs.integrations._run import has_own_thread, is_last, leaving, note_error, observed, running, tell_type
 from otjobs.integrations.late import connect, identity_of, wrap, wrap_method
 from otjobs.integrations.stock import Stock
 from otjobs.job import Job
@@ -43,13 +43,16 @@ __all__ = [
     "has_own_thread",
     "identity_of",
     "is_last",
+    "leaving",
     "note_error",
     "observed",
     "publishing",
     "put",
     "quietly",
     "running",
+    "tell_type",
     "together",
+    "under_way",
     "wrap",
     "wrap_method",
 ]

@@ -67,6 +67,11 @@ def put(fields: MutableMapping[str, Any], carrier: dict[str, str], *, name: str 
             fields.pop(key, None)
 
 
+def _beside(field: Callable[[str], Any]) -> dict[str, Any]:
+    """Return what stands beside the carrier, but for what is no text: a field of the user's own that has that name."""
+    return {key: value for key in beside_carrier() if isinstance(value := field(key), (str, bytes))}
+
+
 def given_context(fields: object, context: Context) -> Context:
     """Return the context that the user put into a message, where no span is current; else the current one.
 
@@ -79,7 +84,7 @@ def given_context(fields: object, context: Context) -> Context:
     given = parse_traceparent(fields["traceparent"], fields.get("tracestate"))
     if given is None:
         return context
-    carrier = decode({key: fields[key] for key in beside_carrier() if key in fields})
+    carrier = decode(_beside(fields.get))
     if not baggage.get_all(context):
         for key, value in baggage.get_all(carrier.context).items():
             context = baggage.set_baggage(key, value, context)
@@ -122,7 +127,7 @@ class Message:
         """Return the carrier, and the attempt that it and the library describe together."""
         carrier = decode(self.field(CARRIER))
         if not carrier.known:  # a foreign trace goes on; its carrier knows nothing of attempts
-            carrier = decode({key: value for key in beside_carrier() if (value := self.field(key)) is not None} or None)
+            carrier = decode(_beside(self.field) or None)
             carrier.known = False
         known = dict(self.known(carrier))
         if not carrier.known or (count(known.get("attempt"), "attempt") or 1) > carrier.attempt:

@@ -40,6 +40,8 @@ class Outgoing(NamedTuple):
 
 _together: ContextVar[list[Publication] | None] = ContextVar("otjobs-together", default=None)
 """The publications that leave with one command."""
+_under_way: ContextVar[tuple[tuple[object, Publication], ...]] = ContextVar("otjobs-under-way", default=())
+"""The publications around this one, each with its library's own object."""
 
 
 class Publication:
@@ -133,22 +135,42 @@ class Publication:
             note("a publication could not be ended", fault)
 
 
+def under_way(message: object) -> Publication | None:
+    """Return the publication of this message that this thread or task is in the middle of.
+
+    Args:
+        message: the library's own object, as `publishing` was given it.
+    """
+    return next((publication for published, publication in _under_way.get() if published is message), None)
+
+
 @contextmanager
-def publishing(read: Callable[[], Outgoing]) -> Iterator[Publication]:
+def publishing(read: Callable[[], Outgoing | None], message: object = None) -> Iterator[Publication]:
     """Trace one publication: a first one, the next attempt of the job that runs here, or that of an untraced job.
 
     Args:
-        read: returns the message.
+        read: returns the message; None where the call publishes nothing itself.
+        message: the library's own object, where one of its methods calls another to publish: the outermost counts.
     """
-    publication, batch = Publication(), _together.get()
-    with guard("a publication could not be traced"):
-        fields, job, again, following = read()
-        publication.carry(fields, job, again=again, following=following, current=batch is None)
+    around = None if message is None else under_way(message)
+    if around is not None:
+        yield around
+        return
+    publication, batch, token = Publication(), _together.get(), None
     try:
+        with guard("a publication could not be traced"):
+            outgoing = read()
+            if outgoing is not None:
+                fields, job, again, following = outgoing
+                publication.carry(fields, job, again=again, following=following, current=batch is None)
+                token = _under_way.set(((message, publication), *_under_way.get()))
         yield publication
     except BaseException as error:
         publication.end(error)
         raise
+    finally:
+        if token is not None:
+            _under_way.reset(token)
     if batch is None:
         publication.end()
     else:

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from opentelemetry import context as otel_context
 
+from otjobs import attributes as a
 from otjobs import threads
+from otjobs.config import settings
 from otjobs.execution import Execution, running_here
 from otjobs.faults import guard, note
+from otjobs.job import UNKNOWN
 from otjobs.sdk import lifecycle
+from otjobs.span_attributes import set_attributes
 from otjobs.span_errors import is_cancellation
+from otjobs.texts import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,6 +99,38 @@ class running:  # noqa: N801  (used like a statement: `with running(...):`)
 
     async def __aexit__(self, kind: object, error: BaseException | None, tb: object) -> None:
         self.finish(error)
+
+
+def leaving(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that sends everything behind this one: its process leaves then, without its exit handlers."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        finally:
+            lifecycle.finish()
+
+    return run
+
+
+def tell_type(run: Execution | None, job_type: str) -> None:
+    """Name the attempt that runs here, where nobody could tell its job's type before; an excluded type ends its trace.
+
+    Args:
+        run: the attempt; one that has a type keeps it.
+        job_type: '' where it is still unknown.
+    """
+    if run is None or not job_type or run.job.job_type != UNKNOWN:
+        return
+    with guard("the type of a job could not be told"):
+        if settings().excludes(job_type):
+            run.abandon()
+            return
+        run.job.job_type = job_type
+        run.attempt_attributes[a.JOB_TYPE] = found = bounded(job_type)
+        run.span.update_name(bounded(f"execute {found}"))
+        set_attributes(run.span, {a.JOB_TYPE: found})
 
 
 def is_last(attempt: int, most: int | None) -> bool:

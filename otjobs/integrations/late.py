@@ -7,8 +7,10 @@ process pays for modules that it never uses. So nothing in this package imports 
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -64,6 +66,33 @@ class Late:
                     self._undo.append(undo)
 
 
+class _Stored:
+    """What a wrapped function is to `pickle` and `copy`: a name, as the plain one is, also where otjobs is not."""
+
+    def __reduce_ex__(self, _: object) -> Any:
+        function: Any = self
+        owner = getattr(function, "__self__", None)
+        if owner is not None:
+            return getattr, (owner, function.__name__)
+        return pkgutil.resolve_name, (f"{function.__module__}:{function.__qualname__}",)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        function: Any = self
+        owner = getattr(function, "__self__", None)
+        return self if owner is None else getattr(copy.deepcopy(owner, memo), function.__name__)
+
+
+class _BoundWrapper(_Stored, wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
+    pass
+
+
+class _FunctionWrapper(_Stored, wrapt.FunctionWrapper):  # type: ignore[type-arg]
+    __bound_function_wrapper__ = _BoundWrapper
+
+
 def wrap(path: str, wrapper: Wrapper, *, often: bool = False) -> Change:
     """Return the change that wraps the function at `path` in a module; a version without it is left as it is.
 
@@ -84,7 +113,7 @@ def wrap(path: str, wrapper: Wrapper, *, often: bool = False) -> Change:
         active: Any = [True]
         ours = _often_called(original, wrapper, active) if often and isinstance(owner, type) else None
         if ours is None:
-            ours = wrapt.FunctionWrapper(original, wrapper, active)
+            ours = _FunctionWrapper(original, wrapper, active)
         setattr(owner, name, ours)
 
         def undo() -> None:

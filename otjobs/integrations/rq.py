@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otjobs import clock, times, tracing
 from otjobs.composites import composite
@@ -19,6 +20,7 @@ from otjobs.execution import running_here
 from otjobs.faults import guard
 from otjobs.integrations import _base as base
 from otjobs.integrations._message import W3C, put
+from otjobs.job import UNKNOWN
 from otjobs.triggers import trigger
 from otjobs.untraced import untraced_carrier
 
@@ -34,9 +36,11 @@ _WAITING: Final = ("queued", "scheduled", "rate_limited")
 # The job's hash -----------------------------------------------------------------------------------------------------
 def _fields(job: Any) -> dict[str, Any]:
     """Return our fields of a job; a W3C context that the user put into `meta` is one of them."""
-    if "_otjobs" not in vars(job):
-        job._otjobs = {key: job.meta[key] for key in W3C if key in job.meta}
-    return job._otjobs  # type: ignore[no-any-return]
+    own = vars(job)  # the class may say what may be set
+    if "_otjobs" not in own:
+        meta = job.meta if isinstance(job.meta, dict) else {}
+        own["_otjobs"] = {key: meta[key] for key in W3C if isinstance(meta.get(key), str)}
+    return own["_otjobs"]  # type: ignore[no-any-return]
 
 
 def _load(job: Any, stored: Any) -> None:
@@ -44,7 +48,17 @@ def _load(job: Any, stored: Any) -> None:
     vars(job).pop("_otjobs", None)
     found = json.loads(stored.get(_FIELD.encode()) or "{}")
     if found.pop("created_at", "").encode() == stored.get(b"created_at"):
-        job._otjobs = found
+        vars(job)["_otjobs"] = found
+
+
+def _name(job: Any) -> str:
+    """Return the name of a job's function, '' before RQ has unpickled it: that may run anything, so we never do."""
+    if isinstance(job._func_name, str):
+        return job._func_name
+    fields = _fields(job)
+    carrier = fields.get(base.CARRIER)
+    found = carrier.get("type") if isinstance(carrier, dict) else fields.get("type")
+    return found if isinstance(found, str) else ""
 
 
 def _status(job: Any) -> str:
@@ -59,10 +73,11 @@ def to_dict(wrapped: Any, job: Any, args: Any, kwargs: Any) -> Any:
     """Store our fields with the others (wrapper of `Job.to_dict`)."""
     result = wrapped(*args, **kwargs)
     with guard("a job could not be given its carrier"):
-        if "_otjobs_publication" in vars(job):
-            job._otjobs_publication.leaves()
-        if vars(job).get("_otjobs"):
-            result[_FIELD] = json.dumps({**job._otjobs, "created_at": result["created_at"]})
+        publication, fields = base.under_way(job), vars(job).get("_otjobs")
+        if publication is not None:
+            publication.leaves()
+        if fields:
+            result[_FIELD] = json.dumps({**fields, "created_at": result["created_at"]})
     return result
 
 
@@ -74,13 +89,9 @@ def restore(wrapped: Any, job: Any, args: Any, kwargs: Any) -> Any:
     return result
 
 
-def _message(job: Any, worker: str = "", *, unpickle: bool = False) -> base.Message:
+def _message(job: Any, worker: str = "") -> base.Message:
     """Return the attempt that a job describes: RQ knows how many retries are left, the carrier how many there were."""
-    fields, left = _fields(job), job.retries_left
-    name = job._func_name if isinstance(job._func_name, str) else (job.description or "").partition("(")[0]
-    if unpickle and base.CARRIER not in fields:  # with the name come the arguments, which import modules
-        with guard("the name of a job's function could not be read"):
-            name = job.func_name
+    fields, left, name = _fields(job), job.retries_left, _name(job)
     known = {"system": "rq", "job_type": name, "job_id": job.id, "queue": job.origin, "worker": worker}
 
     def attempt(carrier: Carrier) -> int:
@@ -103,21 +114,17 @@ def _running(job: Any) -> Execution | None:
 # Publishing ---------------------------------------------------------------------------------------------------------
 def publish(wrapped: Any, queue: Any, args: Any, kwargs: Any) -> Any:
     """Trace a publication (wrapper of the methods of `Queue` that put a job on a queue or a schedule)."""
-    job, method = _job(args, kwargs), wrapped.__name__
-    inner = "_otjobs_publication" in getattr(job, "__dict__", ())  # one method calls another
-    waits = method == "enqueue_job" and getattr(job, "_dependency_ids", True)
-    refused = kwargs.get("unique") and not job._id  # by RQ; looking for an id would make one
-    if inner or waits or refused:
+    with base.publishing(lambda: _outgoing(wrapped, queue, args, kwargs), _job(args, kwargs)):
         return wrapped(*args, **kwargs)
-    with base.publishing(lambda: _outgoing(queue, job, method, base.arguments(wrapped, args, kwargs))) as publication:
-        job._otjobs_publication = publication
-        try:
-            return wrapped(*args, **kwargs)
-        finally:
-            del job._otjobs_publication
 
 
-def _outgoing(queue: Any, job: Any, method: str, call: dict[str, Any]) -> base.Outgoing:
+def _outgoing(wrapped: Any, queue: Any, args: Any, kwargs: Any) -> base.Outgoing | None:
+    call, method = base.arguments(wrapped, args, kwargs), wrapped.__name__
+    job = call["job"]
+    waits = method == "enqueue_job" and job._dependency_ids
+    refused = call.get("unique") and not job._id  # by RQ; looking for an id would make one
+    if waits or refused:
+        return None
     due_at, following = times.deadline(call.get("datetime"), "datetime"), None
     again = method != "schedule_job" and job.get_status(refresh=False) == "scheduled"
     if not again and base.CARRIER in _fields(job) and _running(job) is None:
@@ -126,7 +133,7 @@ def _outgoing(queue: Any, job: Any, method: str, call: dict[str, Any]) -> base.O
         following = _message(job).following(due_at) if status and not again else None  # it has ended, and runs again
     record = base.Job(
         system="rq",
-        job_type=_message(job).job_type,
+        job_type=_name(job) or UNKNOWN,
         job_id=job.id,
         queue=queue.name,
         due_at=due_at,
@@ -143,6 +150,7 @@ def create_job(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
     with guard("the context of a job that waits for others could not be kept"):
         if job._dependency_ids and tracing.active():
             put(_fields(job), untraced_carrier(otel_context.get_current()), name=base.UNTRACED)
+            _fields(job)["type"] = _name(job)
     return job
 
 
@@ -160,7 +168,8 @@ def enqueue_many(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
 
 def repeat(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
     """Publish the next repetition, a job of its own (wrapper of `Repeat.schedule`)."""
-    _job(args, kwargs)._otjobs = {}
+    with guard("the job before a repetition could not be forgotten"):
+        vars(_job(args, kwargs))["_otjobs"] = {}
     token = otel_context.attach(otel_context.Context())
     try:
         with trigger("schedule", "repeat"):
@@ -171,7 +180,7 @@ def repeat(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
 
 def cron(wrapped: Any, entry: Any, args: Any, kwargs: Any) -> Any:
     """Say that a schedule triggers the job (wrapper of `CronJob.enqueue`)."""
-    with trigger("schedule", entry.name):
+    with trigger("schedule", getattr(entry, "name", "")):
         return wrapped(*args, **kwargs)
 
 
@@ -179,16 +188,37 @@ def cron(wrapped: Any, entry: Any, args: Any, kwargs: Any) -> Any:
 def perform(wrapped: Any, owner: Any, args: Any, kwargs: Any) -> Any:
     """Trace an attempt (wrapper of `BaseWorker.perform_job`, and of `Queue.run_sync`, inside of a publication)."""
     job, is_horse = _job(args, kwargs), getattr(owner, "is_horse", None)
-    if "_otjobs_publication" in vars(job):
-        job._otjobs_publication.end()  # where the run begins
-    worker = "" if is_horse is None else owner.name
-    with base.running(lambda: _message(job, worker, unpickle=True), leaves=bool(is_horse)):
+    publication = base.under_way(job)
+    if publication is not None:
+        publication.end()  # where the run begins
+    leaves = bool(is_horse) and "perform_job" not in vars(owner)
+    with base.running(lambda: _message(job, "" if is_horse is None else owner.name), leaves=leaves):
         return wrapped(*args, **kwargs)
+
+
+def horse(wrapped: Any, worker: Any, args: Any, kwargs: Any) -> Any:
+    """Send the spans of a work horse around all that others put around its job (wrapper of `main_work_horse`).
+
+    RQ leaves through `os._exit` in there, so nothing runs after it.
+    """
+    with guard("a work horse could not be prepared"):
+        vars(worker)["perform_job"] = base.leaving(worker.perform_job)
+    return wrapped(*args, **kwargs)
+
+
+def prepared(wrapped: Any, worker: Any, args: Any, kwargs: Any) -> Any:
+    """Name the attempt, as RQ has just unpickled its job (wrapper of `BaseWorker.prepare_job_execution`)."""
+    result = base.quietly(wrapped, worker, args, kwargs)
+    with guard("the type of a job could not be told"):
+        job = _job(args, kwargs)
+        base.tell_type(_running(job), _name(job))
+    return result
 
 
 def failed(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
     """Keep the exception that RQ handles (of `_finalize_failure`, and of `record_job_failure` in `rq.queue`)."""
-    base.note_error("rq", _job(args, kwargs).id, sys.exc_info()[1])
+    with guard("the error of a job could not be noted"):
+        base.note_error("rq", _job(args, kwargs).id, sys.exc_info()[1])
     return wrapped(*args, **kwargs)
 
 
@@ -210,25 +240,31 @@ def retry_returned(wrapped: Any, worker: Any, args: Any, kwargs: Any) -> Any:
 # Ends that another process sees -------------------------------------------------------------------------------------
 def ended(wrapped: Any, owner: Any, args: Any, kwargs: Any) -> Any:
     """Report an attempt whose process died or was stopped (wrapper of what RQ does then)."""
+    around: AbstractContextManager[Any] = nullcontext()
+    with guard("the end of a job could not be observed"):
+        around = _end(owner, _job(args, kwargs))
+    with around:
+        return wrapped(*args, **kwargs)
+
+
+def _end(owner: Any, given: Any) -> Any:
     worker = owner if hasattr(owner, "_stopped_job_id") else None
-    job = _job(args, kwargs) if owner is None or worker else owner
+    job = given if owner is None or worker else owner
     if _running(job) is not None:
-        return base.quietly(wrapped, owner, args, kwargs)  # the process that ran it reports
+        return suppress_instrumentation()  # the process that ran it reports
     outcome: Outcome = "rejected"
     reason, started_at, ended_at = "NeverStarted", None, None
-    with guard("the reason of a failure is unknown"):
-        if job.get_status(refresh=False) == "started":
-            outcome, reason, started_at = "lost", "WorkHorseKilled", times.moment(job.started_at, "started_at")
-        if worker is None:
-            reason, ended_at = "AbandonedJobError", times.moment(job.last_heartbeat, "last_heartbeat")
-        elif worker._stopped_job_id == job.id:
-            outcome, reason = "cancelled", "Stopped"
-        elif started_at and 0 < (job.timeout or 0) < (clock.now() - started_at) / 1e9 - 60:
-            outcome, reason = "failure", "JobTimeoutException"  # the worker waits a minute longer than the job's alarm
+    if job.get_status(refresh=False) == "started":
+        outcome, reason, started_at = "lost", "WorkHorseKilled", times.moment(job.started_at, "started_at")
+    if worker is None:
+        reason, ended_at = "AbandonedJobError", times.moment(job.last_heartbeat, "last_heartbeat")
+    elif worker._stopped_job_id == job.id:
+        outcome, reason = "cancelled", "Stopped"
+    elif started_at and 0 < (job.timeout or 0) < (clock.now() - started_at) / 1e9 - 60:
+        outcome, reason = "failure", "JobTimeoutException"  # the worker waits a minute longer than the job's alarm
     name = worker.name if worker else job.worker_name or ""
     how: dict[str, Any] = {"error_type": reason, "started_at": lambda: started_at, "ended_at": ended_at}
-    with base.observed(lambda: _message(job, name), outcome, **how):
-        return wrapped(*args, **kwargs)
+    return base.observed(lambda: _message(job, name), outcome, **how)
 
 
 def cancel(wrapped: Any, job: Any, args: Any, kwargs: Any) -> Any:
@@ -257,12 +293,14 @@ _WRAPPERS: Final[dict[str, dict[str, Any]]] = {
     "rq.cron": {"CronJob.enqueue": cron},
     "rq.registry": {"record_job_failure": ended},
     "rq.worker.base": {
+        "BaseWorker.main_work_horse": horse,
         "BaseWorker.perform_job": perform,
+        "BaseWorker.prepare_job_execution": prepared,
         "BaseWorker._finalize_failure": failed,
         "BaseWorker.handle_job_retry": retry_returned,
         "BaseWorker.handle_job_failure": ended,
         "BaseWorker._start_scheduler": base.before_forks,
-        **dict.fromkeys(("BaseWorker.work", "BaseWorker.prepare_job_execution"), base.quietly),
+        "BaseWorker.work": base.quietly,
         **dict.fromkeys(("BaseWorker.handle_execution_ended", "BaseWorker.handle_job_success"), base.quietly),
     },
     "rq.worker.worker_classes": {"Worker.bootstrap": base.before_forks, "Worker._handle_stopped_job": ended},

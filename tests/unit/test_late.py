@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import pickle
 import sys
 
 import pytest
@@ -159,4 +161,31 @@ def test_a_version_without_the_signal_costs_a_warning_and_no_import(library):
     late.apply()
     assert importlib.import_module(library).function() == "wrapped function"
     assert errors.fault_counts()[f"{library} could not be prepared for tracing"] == 1
+    late.undo()
+
+
+@pytest.mark.parametrize("find", [lambda m: m.Kind.own, lambda m: m.Kind.fixed, lambda m: m.function])
+def test_a_wrapped_function_is_pickled_and_copied_by_name_as_a_plain_one(library, find):
+    late = Late({library: [wrap(path, marked) for path in PATHS]})
+    late.apply()
+    module = importlib.import_module(library)
+    function, stored = find(module), pickle.dumps(find(module))
+    assert copy.copy(function) is function
+    assert copy.deepcopy(function) is function
+    assert b"otjobs" not in stored
+    assert b"wrapt" not in stored
+    assert pickle.loads(stored) == function
+    late.undo()
+    assert pickle.loads(stored) is find(module)
+
+
+def test_a_wrapped_method_is_pickled_and_copied_with_its_object(library):
+    late = Late({library: [wrap("Kind.own", marked)]})
+    late.apply()
+    kind = importlib.import_module(library).Kind()
+    for other in (pickle.loads(pickle.dumps(kind.own)), copy.deepcopy(kind.own)):
+        assert other() == "wrapped own"
+        assert type(other.__self__) is type(kind)
+        assert other.__self__ is not kind
+    assert copy.copy(kind.own).__self__ is kind
     late.undo()

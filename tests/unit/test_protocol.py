@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -79,6 +80,64 @@ def test_a_message_that_is_published_again_stays_as_it_is(captured):
     publish(fields, again=True)
     assert fields == before
     assert len(captured.dispatches) == 1
+
+
+def test_where_one_method_of_a_library_calls_another_the_outermost_publishes(captured):
+    message, fields = object(), {}
+    record = Job(system="s", job_type="t", job_id="1", queue="q")
+
+    def publish_it():
+        return base.publishing(lambda: base.Outgoing(fields, record), message)
+
+    with base.publishing(lambda: None, message) as nothing:
+        assert base.under_way(message) is None
+        with publish_it() as outer:
+            assert base.under_way(message) is outer is not nothing
+            with publish_it() as inner, base.publishing(lambda: base.Outgoing({}, record)):
+                assert inner is outer
+            assert base.under_way(object()) is None
+            with ThreadPoolExecutor(1) as threads:  # another thread publishes the same object
+                assert threads.submit(base.under_way, message).result() is None
+    assert base.under_way(message) is None
+    assert captured.tree() == "dispatch t\n  dispatch t"
+
+
+def test_a_publication_that_fails_is_no_longer_under_way(captured):
+    message, record = object(), Job(system="s", job_type="t", job_id="1", queue="q")
+    with pytest.raises(KeyError), base.publishing(lambda: base.Outgoing({}, record), message):
+        raise KeyError
+    assert base.under_way(message) is None
+    assert [s.attributes[a.ERROR_TYPE] for s in captured.dispatches] == ["KeyError"]
+
+
+def test_what_stands_beside_the_carrier_and_is_no_text_is_the_users_own(captured):
+    """The fixture asserts that nothing was counted as a fault."""
+    own = {"baggage": {"cabin": 1}, "tracestate": 7}
+    fields = publish({**own, "traceparent": TRACEPARENT})
+    assert {key: fields[key] for key in own} == own
+    with run({**own, "traceparent": TRACEPARENT}), run(fields, "2"):
+        pass
+    with run({"traceparent": [TRACEPARENT]}, "3"):
+        pass
+    assert [trace.format_trace_id(s.context.trace_id) == TRACEPARENT[3:35] for s in captured.executions] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_the_type_of_a_job_may_be_told_while_it_runs(captured, excluding):
+    excluding("secret")
+    for told in ("", "t", "secret"):
+        with run({}, job_type="") as running:
+            base.tell_type(running.execution, told)
+            base.tell_type(running.execution, "another")
+            publish({}, "child")
+    assert [(s.name, s.attributes[a.JOB_TYPE]) for s in captured.executions] == [
+        ("execute another", "another"),
+        ("execute t", "t"),
+    ]
+    assert [s.attributes.get(a.PARENT_TYPE) for s in captured.dispatches] == ["another", "t", None]
 
 
 def test_the_job_that_runs_publishes_its_next_attempt_under_the_original_dispatch(captured):

@@ -59,8 +59,8 @@ def worker(connection):
 def work(connection):
     """Run what is on the queues, in this process."""
 
-    def run(*names, **options):
-        Worker(names or ["main"], connection=connection).work(burst=True, **options)
+    def run(*names, serializer=None, **options):
+        Worker(names or ["main"], connection=connection, serializer=serializer).work(burst=True, **options)
 
     return run
 

@@ -72,3 +72,16 @@ def touch_redis():
 
 def cancel_itself():
     get_current_job().cancel()
+
+
+def _die_once():
+    if own_queue().connection.set("died", 1, nx=True):
+        die()
+    return 1
+
+
+class OnceDeadly:
+    """The process that unpickles it first is killed, as by an argument that needs too much memory."""
+
+    def __reduce__(self):
+        return _die_once, ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -72,10 +73,32 @@ def test_the_main_process_imports_nothing_of_a_job_that_dies(process, queue, sto
     worker = process("worker", "main", PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
     queue.enqueue("told.die", importlib.import_module("told").Order())
     [span] = story.wait(executed=1).executions
-    assert (span["otjobs.job.type"], span["otjobs.job.outcome"]) == ("told.die", "lost")
+    assert (span["otjobs.job.type"], span["otjobs.job.outcome"]) == ("unknown", "lost")
     importers = [line.split()[-1] for line in worker.output(100_000).splitlines() if line.startswith("imported by")]
     assert len(importers) == 1
     assert str(worker.pid) not in importers
+
+
+def test_a_job_that_ends_its_horse_while_it_is_unpickled_runs_as_often_as_without_tracing(process, queue, story):
+    """RQ retries it: the worker counts it as started by then."""
+    process("worker", "main")
+    queue.enqueue(jobs.add, jobs.OnceDeadly(), job_id="one", retry=Retry(1))
+    story.wait(executed=2)
+    assert ends(story) == [(1, "retry", "WorkHorseKilled", True), (2, "success", "", False)]
+    assert [s["otjobs.job.type"] for s in story.executions] == ["unknown", "rq_jobs.add"]
+
+
+def test_the_spans_of_a_horse_leave_behind_all_that_the_application_put_around_its_job(process, queue, story, tmp_path):
+    """Sentry traces the requests that are sent inside of its transaction; another wrapper raises."""
+    log = tmp_path / "sentry.jsonl"
+    process("worker", "main", "-w", "rq_sentry.Worker", SENTRY_LOG=str(log))
+    queue.enqueue(jobs.add, 1)
+    queue.enqueue(jobs.add, 2)
+    story.wait(executed=2)
+    lines = parts.wait_until(lambda: log.exists() and log.read_text().splitlines()[1:] and log, what="the transactions")
+    found = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [name for name, _ in found] == ["rq_jobs.add"] * 2
+    assert "http.client" not in str(found)
 
 
 def test_a_job_that_is_stopped_is_cancelled_and_its_callback_dispatches_a_child(process, queue, story):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import ClassVar
 
 import pytest
 import rq_jobs as jobs
 from opentelemetry import trace
-from rq import Queue, Retry
+from rq import Queue, Repeat, Retry
 from rq.job import Job
 from rq.registry import StartedJobRegistry
+from rq.serializers import DefaultSerializer
 from rq.worker import BaseWorker
 
 from otjobs import attributes as a
-from otjobs import faults
+from otjobs import config, faults
 from otjobs.integrations.rq import RQInstrumentor
 
 pytestmark = pytest.mark.redis
@@ -41,6 +46,140 @@ def test_a_job_that_overwrites_its_meta_keeps_its_trace(captured, queue, work):
     ]
     assert len({s.context.trace_id for s in captured.spans}) == 1
     assert job.get_meta() == {"mine": 1}
+
+
+@pytest.mark.parametrize("meta", [{"baggage": {"cabin": 1}}, {"baggage": {1, 2}}, {"traceparent": 7}, ["x", "y"]])
+def test_any_meta_is_taken(captured, queue, work, meta):
+    before = faults.fault_counts()
+    job = queue.enqueue(jobs.add, 1, meta=meta)
+    work()
+    assert captured.tree() == "dispatch rq_jobs.add\n  execute rq_jobs.add"
+    assert job.get_meta() == meta
+    assert faults.fault_counts() == before
+
+
+class Strict(Job):
+    """A job that takes only what RQ gives it, keeps it, and equals nothing."""
+
+    __hash__ = None
+
+    def __setattr__(self, name, value):
+        if "otjobs" in name:
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name):
+        raise AttributeError(name)
+
+    def __eq__(self, other):
+        raise RuntimeError
+
+
+def test_a_class_of_jobs_may_be_as_strict_as_it_likes(captured, connection):
+    before = faults.fault_counts()
+    queue = Queue("main", connection=connection, job_class=Strict, is_async=False)
+    assert queue.enqueue(jobs.add, 1, 2, repeat=Repeat(1)).return_value() == 3
+    assert captured.tree().startswith("dispatch rq_jobs.add\n  execute rq_jobs.add")
+    assert faults.fault_counts() == before
+
+
+def test_several_threads_may_publish_one_job_at_once(captured, queue, monkeypatch):
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            for number in range(50):
+                job = Job.create(jobs.add, id=f"job-{number}", connection=queue.connection)
+                done = [threads.submit(queue.enqueue_job, job) for _ in range(4)]
+                assert [one.result(60) for one in done] == [job] * 4
+    finally:
+        sys.setswitchinterval(before)
+    assert len(queue) == 200
+
+
+def test_what_rq_refuses_is_refused_however_it_is_given(captured, queue):
+    for publish in (
+        lambda job: queue.enqueue_job(job, None, False, True),  # noqa: FBT003
+        lambda job: queue.schedule_job(job, datetime.now(UTC), None, True),  # noqa: FBT003
+        lambda job: queue.schedule_job(job, datetime.now(UTC), unique=True),
+    ):
+        job = Job.create(jobs.add, connection=queue.connection)
+        with pytest.raises(ValueError, match="explicit job_id"):
+            publish(job)
+    assert captured.dispatches == []
+
+
+class Watched(DefaultSerializer):
+    """Notes the status of the one job whenever something is unpickled."""
+
+    statuses: ClassVar[list] = []
+    connection = None
+
+    @classmethod
+    def loads(cls, data):
+        cls.statuses.append(cls.connection.hget("rq:job:one", "status"))
+        return DefaultSerializer.loads(data)
+
+
+def test_a_job_is_unpickled_where_rq_does_it_and_nowhere_else(captured, connection, work, monkeypatch):
+    """What a job holds may run anything, and end the process: only RQ knows what becomes of it then."""
+    monkeypatch.setattr(Watched, "connection", connection)
+    found = []
+    for traced in (False, True):
+        RQInstrumentor().uninstrument()
+        monkeypatch.setattr(Watched, "statuses", [])
+        plain = Queue("main", connection=connection, serializer=Watched)
+        for job_id in ("one", "two"):
+            plain.enqueue(jobs.fail, job_id=job_id, retry=Retry(1, 60))
+        if traced:
+            RQInstrumentor().instrument(tracer_provider=captured.provider)
+        Job.fetch("two", connection=connection, serializer=Watched).cancel()
+        work(serializer=Watched)
+        plain.scheduled_job_registry.remove("one")
+        plain.enqueue_job(Job.fetch("one", connection=connection, serializer=Watched))
+        work(serializer=Watched)
+        found.append(Watched.statuses)
+    assert found[0] == found[1]
+    assert found[0][0] == b"started"
+    assert [s.attributes[a.JOB_TYPE] for s in captured.executions] == ["unknown", "rq_jobs.fail", "rq_jobs.fail"]
+
+
+def test_a_description_is_nobodys_name(captured, queue, connection, work):
+    RQInstrumentor().uninstrument()
+    for job_id in ("cancelled", "abandoned", "again", "run"):
+        queue.enqueue(jobs.add, 1, job_id=job_id, retry=Retry(1), description="Salary of Bob (bob@example.com)")
+    RQInstrumentor().instrument(tracer_provider=captured.provider)
+    fetched = {job_id: Job.fetch(job_id, connection=connection) for job_id in ("cancelled", "abandoned", "again")}
+    fetched["cancelled"].cancel()
+    with connection.pipeline() as pipeline:
+        fetched["abandoned"].retry(queue, pipeline)
+        pipeline.execute()
+    fetched["again"].cancel()
+    queue.enqueue_job(fetched["again"])
+    work()
+    assert "Bob" not in str([(s.name, dict(s.attributes)) for s in captured.spans])
+    found = {(s.attributes[a.JOB_ID], s.name) for s in captured.executions}
+    assert {("cancelled", "execute unknown"), ("abandoned", "execute unknown"), ("run", "execute rq_jobs.add")} <= found
+
+
+def test_a_job_of_a_plain_producer_is_excluded_by_its_type(captured, queue, connection, work, monkeypatch):
+    monkeypatch.setenv("OTEL_PYTHON_OTJOBS_EXCLUDED_TYPES", "rq_jobs.callback*,rq_jobs.send")
+    config.settings.cache_clear()
+    try:
+        RQInstrumentor().uninstrument()
+        queue.enqueue(jobs.send)
+        RQInstrumentor().instrument(tracer_provider=captured.provider)
+        work()
+    finally:
+        monkeypatch.undo()
+        config.settings.cache_clear()
+    assert captured.tree() == "dispatch rq_jobs.add\n  execute rq_jobs.add"
+
+
+@pytest.mark.parametrize("name", ["enqueue_job", "create_job", "enqueue_many", "all"])
+def test_a_method_of_a_queue_can_be_pickled(captured, name):
+    assert pickle.loads(pickle.dumps(getattr(Queue, name))) == getattr(Queue, name)
+    assert copy.deepcopy({"call": getattr(Queue, name)})["call"] == getattr(Queue, name)
 
 
 def test_a_child_that_takes_over_the_meta_of_its_parent_has_a_carrier_of_its_own(captured, queue, work):
