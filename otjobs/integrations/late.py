@@ -134,7 +134,7 @@ def wrap_method(owner: type, name: str, wrapper: Wrapper) -> None:
     """Wrap a method of a new class, which every job passes."""
     ours = _often_called(inspect.getattr_static(owner, name), wrapper, True)  # noqa: FBT003
     if ours is None:
-        wrapt.wrap_function_wrapper(owner, name, wrapper)
+        wrapt.wrap_object(owner, name, _FunctionWrapper, (wrapper,))
     else:
         setattr(owner, name, ours)
 

@@ -77,7 +77,8 @@ def to_dict(wrapped: Any, job: Any, args: Any, kwargs: Any) -> Any:
         if publication is not None:
             publication.leaves()
         if fields:
-            result[_FIELD] = json.dumps({**fields, "created_at": result["created_at"]})
+            known = {"type": _name(job), "created_at": result["created_at"]}  # an untraced job's carrier has no type
+            result[_FIELD] = json.dumps({**fields, **known})
     return result
 
 
@@ -150,7 +151,6 @@ def create_job(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
     with guard("the context of a job that waits for others could not be kept"):
         if job._dependency_ids and tracing.active():
             put(_fields(job), untraced_carrier(otel_context.get_current()), name=base.UNTRACED)
-            _fields(job)["type"] = _name(job)
     return job
 
 
