@@ -163,7 +163,8 @@ def publishing(read: Callable[[], Outgoing | None], message: object = None) -> I
             if outgoing is not None:
                 fields, job, again, following = outgoing
                 publication.carry(fields, job, again=again, following=following, current=batch is None)
-                token = _under_way.set(((message, publication), *_under_way.get()))
+                if message is not None:
+                    token = _under_way.set(((message, publication), *_under_way.get()))
         yield publication
     except BaseException as error:
         publication.end(error)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from opentelemetry import context
 
 import otjobs
 from otjobs import faults
@@ -29,7 +30,9 @@ def handler():
         raise StopRequested
 
     before = signal.signal(signal.SIGUSR1, stop)
+    token = context.attach(context.get_current())
     yield
+    context.detach(token)  # a job that is interrupted while it begins leaves its context behind
     signal.signal(signal.SIGUSR1, before)
 
 
