@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from otjobs import tracing
+from otjobs.execution import running_here
 from otjobs.faults import guard
 from otjobs.integrations._instrumentor import Instrumentor
 from otjobs.integrations._message import CARRIER, UNTRACED, Message, beside_carrier, given_context, put
@@ -50,6 +51,7 @@ __all__ = [
     "put",
     "quietly",
     "running",
+    "running_here",
     "tell_type",
     "together",
     "under_way",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from otjobs import attributes, environment_variables
+from otjobs.integrations import _base
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -31,6 +32,14 @@ def test_every_setting_is_documented():
     page = (ROOT / "docs/reference/settings.md").read_text()
     names = {name for name in vars(environment_variables) if name.startswith("OTEL_")}
     assert names == set(re.findall(r"^\| `(OTEL_\w+)`", page, re.MULTILINE))
+
+
+def test_the_page_on_new_libraries_names_only_what_the_base_offers():
+    page = (ROOT / "docs/howto/new-integration.md").read_text()
+    rows = page.partition("| what the base offers |")[2].partition("\n\n")[0]
+    listed = set(re.findall(r"^\| `(\w+)`", rows, re.MULTILINE))
+    assert len(listed) > 10
+    assert listed | set(re.findall(r"\bbase\.(\w+)", page)) <= set(_base.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
