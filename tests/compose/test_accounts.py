@@ -47,7 +47,8 @@ def test_what_the_writer_stored_is_in_the_views(filled):
 
 def test_the_writer_may_insert_many_days_at_once(accounts):
     history = History(seed=2, size=200, now=int(NOW.timestamp()) * 1_000_000_000)
-    rows = [(row[0] - timedelta(days=number), *row[1:]) for number, row in enumerate(history.spans()[:150])]
+    day = 86_400 * 1_000_000_000
+    rows = [(row[0] - number * day, *row[1:]) for number, row in enumerate(history.spans()[:150])]
     accounts["writer"].insert_spans(rows)
 
 
