@@ -21,7 +21,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -199,6 +199,15 @@ def wait_until(check: Callable[[], Found], *, seconds: float = 90.0, what: str =
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds} s for {what}")
         time.sleep(every)
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes below a process; none where it has gone."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return []
 
 
 def json_lines(path: Path, *, from_byte: int = 0) -> list[Any]:

@@ -19,13 +19,12 @@ from otjobs import config, threads, tracing
 from otjobs.integrations.celery import CeleryInstrumentor
 from otjobs.sdk import careful_encoder, child_exits, fast_encoder, isolated, lifecycle, patches
 
-CHANGING = frozenset({"_queue", "_tracers", "_worker_thread"})
-"""What works on, whoever uses it: what waits, the tracers that were asked for."""
+CHANGING = frozenset({"_queue", "_tracers", "_worker_awaken", "_worker_thread"})
+"""What works on, whoever uses it: what waits, the thread that is woken, the tracers that were asked for."""
 
 
 def fields(thing):
-    found = {name: value for name, value in vars(thing).items() if name not in CHANGING}
-    return {name: value.is_set() if name == "_worker_awaken" else value for name, value in found.items()}
+    return {name: value for name, value in vars(thing).items() if name not in CHANGING}
 
 
 def changed_things(provider, exporters):

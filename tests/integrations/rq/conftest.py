@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import parts
@@ -82,7 +84,11 @@ def process(tmp_path, rq_url, receiver, connection):
 
     yield start
     for one in started:
+        horses = parts.children(one.pid)  # in process groups of their own
         one.kill()
+        for pid in horses:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def settings(rq_url, receiver, folder, service="test", **more):

@@ -117,7 +117,7 @@ def test_a_worker_that_is_killed_with_its_horse_is_noticed_by_the_next_one(proce
     job = queue.enqueue(jobs.nap, 60, retry=Retry(1))
     started(job)
     horse = parts.wait_until(lambda: job.get_executions(), what="the execution")[0]
-    for pid in children(worker.pid):
+    for pid in parts.children(worker.pid):
         os.kill(pid, signal.SIGKILL)
     worker.kill()
     killed_at = time.time_ns()
@@ -126,13 +126,6 @@ def test_a_worker_that_is_killed_with_its_horse_is_noticed_by_the_next_one(proce
     [span] = story.wait(executed=1).executions
     assert ends(story) == [(1, "retry", "AbandonedJobError", True)]
     assert span.start <= span.end <= killed_at
-
-
-def children(pid):
-    """The processes below a process; RQ gives its horses process groups of their own."""
-    import psutil
-
-    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
 def test_a_pool_of_workers_and_its_schedulers(process, queue, story):
