@@ -43,7 +43,7 @@ def forget(store: Store, label: str, value: str, *, dry: bool = False) -> Forgot
         store: the database.
         label: the label's name, without `otjobs.label.`.
         value: the label's value.
-        dry: count, and delete nothing.
+        dry: count, and delete nothing more than an interrupted call had begun to.
 
     Raises:
         ConfigurationError: that is no label's name, or the database is one replica of several.
@@ -69,7 +69,8 @@ def forget(store: Store, label: str, value: str, *, dry: bool = False) -> Forgot
         for each in databases:
             if replicated:
                 each.run("forget", "sync")
-            if each.has_table("forget_erasing"):
+            if each.has_table("forget_erasing"):  # an earlier call was interrupted
+                _wait_for_refreshes(each)
                 each.run("forget", "erase_jobs")
             _collect(each, {"label": label, "value": value})
         counts = [each.query(each.sql("forget", "counts", **quoted)).rows[0] for each in leaders]
